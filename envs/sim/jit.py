@@ -1,0 +1,46 @@
+"""Compile kernels with Numba into a cache whose key is the hash of *all* kernel sources.
+
+Numba's own cache looks at one file only: it would go on using a caller compiled against an older
+callee. So the cache folder carries a hash over every file in envs/sim and envs/controllers, and
+this module must be imported before numba is configured elsewhere. `NUMBA_CACHE_DIR`, when set, is
+the parent folder (for read-only roots); default is the user's cache folder.
+
+`kernel` is `numba.njit` without fastmath and without parallel reductions, so equal inputs give
+equal bytes; `nogil=True` lets batches run on threads.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numba
+
+_ROOT = Path(__file__).resolve().parent.parent
+
+
+def source_hash() -> str:
+    """Hex digest over every kernel source file and the Numba version."""
+    digest = hashlib.sha256(numba.__version__.encode())
+    for folder in ("sim", "controllers"):
+        for path in sorted((_ROOT / folder).glob("*.py")):
+            digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def cache_dir() -> Path:
+    """Folder that compiled kernels of these very sources live in."""
+    parent = os.environ.get("NUMBA_CACHE_DIR")
+    root = Path(parent) if parent else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "trimtab"
+    return root / f"kernels-{source_hash()}"
+
+
+numba.config.CACHE_DIR = str(cache_dir())
+
+
+def kernel(function: Callable[..., Any]) -> Any:
+    """Decorate a compiled kernel: cached, no GIL, strict floating point."""
+    return numba.njit(cache=True, nogil=True, fastmath=False, error_model="numpy")(function)
