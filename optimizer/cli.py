@@ -1,0 +1,46 @@
+"""`trimtab`: the command line. Heavy libraries are imported inside commands, so that --help is instant."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from envs.errors import InputError
+from optimizer import cli_prices, cli_scenario, cli_whatif
+
+app = typer.Typer(
+    name="trimtab",
+    help="Cost and capacity for Kubernetes: simulate your load under the autoscalers of today, and better ones.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+cli_whatif.register(app)
+app.add_typer(cli_scenario.app, name="scenario")
+app.add_typer(cli_prices.app, name="prices")
+
+
+@app.command("setup")
+def setup() -> None:
+    """Compile the simulator's kernels into the cache (once per version; 1-2 minutes)."""
+    from envs.sim.warmup import compile_kernels
+
+    compile_kernels()
+
+
+def main() -> None:
+    """Entry point: bad input is one line on stderr and exit code 2."""
+    try:
+        app()
+    except InputError as error:
+        typer.echo(f"trimtab: {error}", err=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        typer.echo("trimtab: interrupted", err=True)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()
