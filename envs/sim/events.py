@@ -113,7 +113,7 @@ def _handle(s: Any, b: int, kind: int, item: int, now_s: float, row: int, tick_e
         make_ready(s.pods, s.flow, s.clock, b, item, tick_end_s)
     elif s.pods.phase[b, item] == POD_TERMINATING and s.pods.gone_s[b, item] <= now_s:
         n = s.pods.node[b, item]
-        finish_pod(s.pods, s.flow, s.clock, s.classes, s.topology, s.nodes, b, item)
+        finish_pod(s.pods, s.flow, s.clock, s.classes, s.nodes, b, item)
         if s.nodes.phase[b, n] == NODE_DRAINING and s.nodes.n_pods[b, n] == 0:
             drop_node(s, b, n, now_s, row, tick_end_s)
 
