@@ -12,7 +12,7 @@ from typing import Any
 
 from envs.controllers.hpa_limits import remember, stabilize, stabilize_both, store_event, within_rates
 from envs.controllers.hpa_pack import TOTAL_AVERAGE, TOTAL_VALUE, UTILIZATION
-from envs.sim.jit import kernel
+from envs.sim.jit import inner, kernel
 
 POD_IGNORED, POD_SAMPLED, POD_UNREADY, POD_MISSING = 0, 1, 2, 3
 INVALID = -1
@@ -56,13 +56,13 @@ def classify_pod(
     return POD_UNREADY if unready else POD_SAMPLED
 
 
-@kernel
+@inner
 def inside_tolerance(spec: Any, ratio: float) -> bool:
     """Both ends included; NaN is outside."""
     return 1.0 - spec.tolerance_down <= ratio <= 1.0 + spec.tolerance_up
 
 
-@kernel
+@inner
 def pod_ratio(metric: Any, usage: int, pods: int) -> float:
     """Usage over target: whole percent of the requests, or the mean in whole milli-units."""
     if metric.kind == UTILIZATION:
@@ -70,7 +70,7 @@ def pod_ratio(metric: Any, usage: int, pods: int) -> float:
     return float(usage // pods) / float(metric.target)
 
 
-@kernel
+@inner
 def per_pod_proposal(spec: Any, metric: Any, seen: Any, current: int) -> int:
     """Resource, ContainerResource and Pods metrics; INVALID when no sample counts or requests are missing.
 
@@ -99,7 +99,7 @@ def per_pod_proposal(spec: Any, metric: Any, seen: Any, current: int) -> int:
     return current if against else wanted
 
 
-@kernel
+@inner
 def total_proposal(spec: Any, metric: Any, value: int, pods_ready: int, current: int, status: int) -> int:
     """Object and External metrics. Value multiplies the ready pods; AverageValue divides the total."""
     ratio = float(value) / float(metric.target)
@@ -111,7 +111,7 @@ def total_proposal(spec: Any, metric: Any, value: int, pods_ready: int, current:
     return current if inside_tolerance(spec, ratio) else math.ceil(ratio * pods_ready)
 
 
-@kernel
+@inner
 def propose(hpa: Any, sample: Any, b: int, w: int, current: int, status: int) -> int:
     """Largest proposal of the valid metrics; INVALID when none is, or when one is not and it would shrink."""
     spec = hpa.spec[b, w]
@@ -128,7 +128,7 @@ def propose(hpa: Any, sample: Any, b: int, w: int, current: int, status: int) ->
     return INVALID if invalid and best < current else best
 
 
-@kernel
+@inner
 def wanted_replicas(
     hpa: Any, state: Any, sample: Any, b: int, w: int, now_us: int, current: int, status: int
 ) -> int:

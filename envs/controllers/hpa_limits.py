@@ -10,10 +10,10 @@ import math
 from typing import Any
 
 from envs.controllers.hpa_pack import DOWN, POLICY_NONE, POLICY_PODS, SELECT_DISABLED, SELECT_MIN, UP
-from envs.sim.jit import kernel
+from envs.sim.jit import inner
 
 
-@kernel
+@inner
 def remember(state: Any, b: int, w: int, now_us: int, replicas: int) -> None:
     """Add a recommendation; a full ring drops its oldest."""
     memory, slots = state.memory[b, w], state.rec.shape[2]
@@ -24,7 +24,7 @@ def remember(state: Any, b: int, w: int, now_us: int, replicas: int) -> None:
     memory.n = min(memory.n + 1, slots)
 
 
-@kernel
+@inner
 def stabilize(state: Any, b: int, w: int, now_us: int, window_us: int, proposal: int) -> int:
     """No `behavior`: the largest recommendation of the down-window, its far edge included."""
     memory, slots = state.memory[b, w], state.rec.shape[2]
@@ -39,7 +39,7 @@ def stabilize(state: Any, b: int, w: int, now_us: int, window_us: int, proposal:
     return largest
 
 
-@kernel
+@inner
 def stabilize_both(spec: Any, state: Any, b: int, w: int, now_us: int, current: int, proposal: int) -> int:
     """With `behavior`: the current count moved into [least of the up-window, largest of the down-window]."""
     up_us, down_us = now_us - spec.window_up_us, now_us - spec.window_down_us
@@ -59,7 +59,7 @@ def stabilize_both(spec: Any, state: Any, b: int, w: int, now_us: int, current: 
     return min(max(current, least), largest)
 
 
-@kernel
+@inner
 def net_change(state: Any, b: int, w: int, cutoff_us: int) -> int:
     """Replicas added less replicas removed strictly after the cutoff."""
     net = 0
@@ -72,7 +72,7 @@ def net_change(state: Any, b: int, w: int, cutoff_us: int) -> int:
     return net
 
 
-@kernel
+@inner
 def policy_limit(policy: Any, direction: int, start: int) -> int:
     """Where a period that began with `start` replicas may end. Percent: up rounds up, down cuts."""
     if policy.type == POLICY_PODS:
@@ -82,7 +82,7 @@ def policy_limit(policy: Any, direction: int, start: int) -> int:
     return int(start * (1.0 - policy.value / 100.0))
 
 
-@kernel
+@inner
 def rate_limit(hpa: Any, state: Any, b: int, w: int, direction: int, now_us: int, current: int) -> int:
     """Farthest count allowed in this direction; never behind `current`.
 
@@ -106,7 +106,7 @@ def rate_limit(hpa: Any, state: Any, b: int, w: int, direction: int, now_us: int
     return max(limit, current) if direction == UP else min(limit, current)
 
 
-@kernel
+@inner
 def within_rates(hpa: Any, state: Any, b: int, w: int, now_us: int, current: int, wanted: int) -> int:
     """With `behavior`: clamp a stabilized count by rate and by min/max."""
     if wanted > current:
@@ -118,7 +118,7 @@ def within_rates(hpa: Any, state: Any, b: int, w: int, now_us: int, current: int
     return wanted
 
 
-@kernel
+@inner
 def longest_period_us(policies: Any) -> int:
     """Of one direction's POLICY records."""
     longest = 0
@@ -128,7 +128,7 @@ def longest_period_us(policies: Any) -> int:
     return longest
 
 
-@kernel
+@inner
 def place_event(events: Any, n: int, cutoff_us: int) -> int:
     """Slot for a new event: of one before the cutoff, else the next free, else of the oldest."""
     oldest = 0
@@ -140,7 +140,7 @@ def place_event(events: Any, n: int, cutoff_us: int) -> int:
     return n if n < events.shape[0] else oldest
 
 
-@kernel
+@inner
 def store_event(hpa: Any, state: Any, b: int, w: int, now_us: int, change: int) -> None:
     """Record a scale event, in the place of one that no policy of its direction looks at any more."""
     direction = UP if change > 0 else DOWN
