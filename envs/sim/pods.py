@@ -123,7 +123,8 @@ def make_ready(pods: Any, flow: Any, clock: Any, b: int, p: int, tick_end_s: flo
     flow.n_ready[b, w] += 1
     flow.ready_pod_s[b, w] += tick_end_s - pods.ready_s[b, p]
     young = pods.ready_s[b, p] + 420.0
-    flow.young_until_s[b, w] = max(flow.young_until_s[b, w], young)
+    if young > flow.young_until_s[b, w]:
+        flow.young_until_s[b, w] = young
     _deactivate(clock, b, p)
 
 
