@@ -9,7 +9,7 @@ from typing import Any
 from envs.cluster import ZONE_KEY, InstanceType
 from envs.errors import InputError
 from envs.manifest_files import Body, Manifest
-from envs.manifest_pods import Notes, read_requirements
+from envs.manifest_pods import Notes, Sums, read_requirements
 from envs.matching import Requirement, matches_labels
 from envs.quantities import format_cpu, format_memory, parse_cpu, parse_memory, parse_quantity
 from envs.scenario_writer import guess
@@ -70,20 +70,63 @@ def node_pool(manifest: Manifest, machines: Sequence[InstanceType], notes: Notes
     return fields
 
 
-def general_types(machines: Sequence[InstanceType], cpu: float, memory_gib: float) -> list[InstanceType]:
-    """Everyday machines that hold the largest pod twice, cheapest per core first."""
-    fitting = [
-        m
-        for m in machines
-        if not m.gpu
-        and m.arch == "amd64"
-        and m.allocatable_cpu >= max(2 * cpu, 1.5)
-        and m.allocatable_memory_gib >= max(2 * memory_gib, 6)
-        and m.vcpu <= max(16, 4 * cpu)
-        and 2 <= m.memory_gib / m.vcpu <= 8
-    ]
-    current = [m for m in fitting if type_labels(m).get(f"{_AWS}category", "m") in ("c", "m", "r")]
-    return sorted(current or fitting, key=lambda m: (m.price_usd_per_h / m.vcpu, m.vcpu, m.name))
+def guessed_pool(
+    name: str, labels: dict[str, str], guests: Sequence[Sums], machines: Sequence[InstanceType]
+) -> dict[str, Any]:
+    """A pool of everyday machines for pods that no NodePool takes; every value is a guess."""
+    cpu = max((s.cpu or 0.0 for s in guests), default=0.5)
+    memory = max((s.memory or 0.0 for s in guests), default=0.5)
+    gpu = max((s.gpu for s in guests), default=0)
+    known = {key for m in machines for key in type_labels(m)}
+    wanted = tuple(Requirement(k, "In", (v,)) for k, v in labels.items() if k in known)
+    usable = [m for m in machines if matches_labels(wanted, type_labels(m))] or list(machines)
+    types = _everyday(usable, cpu, memory, gpu, arch=labels.get("kubernetes.io/arch", "amd64"))
+    names = [m.name for m in types[:3]]
+    zone = labels.get(ZONE_KEY)
+    fields: dict[str, Any] = {
+        "name": name,
+        "instance_types": guess(names, "everyday machines that hold the largest pod"),
+        "zones": [zone] if zone else guess(["zone-a", "zone-b", "zone-c"], "three zones"),
+        "max_nodes": guess(200, "room for a peak"),
+        "initial_nodes": guess(3, "nodes at the start"),
+    }
+    own = {k: v for k, v in labels.items() if k not in known and k != ZONE_KEY}
+    return fields | ({"labels": own} if own else {})
+
+
+def _everyday(
+    machines: Sequence[InstanceType], cpu: float, memory_gib: float, gpu: int, *, arch: str
+) -> list[InstanceType]:
+    """Machines that hold the largest pod twice (else once), of a current general line, cheapest first."""
+
+    def price_per_core(m: InstanceType) -> tuple[float, float, str]:
+        return (m.price_usd_per_h / m.vcpu, m.vcpu, m.name)
+
+    def holding(times: int) -> list[InstanceType]:
+        return [
+            m
+            for m in machines
+            if (m.gpu >= gpu if gpu else m.gpu == 0)
+            and m.arch == arch
+            and m.price_usd_per_h > 0
+            and m.allocatable_cpu >= max(times * cpu, 1.0) + 0.2
+            and m.allocatable_memory_gib >= max(times * memory_gib, 4.0) + 0.4
+        ]
+
+    fitting = holding(2) or holding(1) or list(machines)
+    if gpu:
+        return sorted(fitting, key=lambda m: (m.price_usd_per_h, m.name))
+    moderate = [m for m in fitting if m.vcpu <= max(8, 4 * cpu) and m.memory_gib / m.vcpu <= 8] or fitting
+    general = [m for m in moderate if _is_current(m)] or moderate
+    return sorted(general, key=price_per_core)
+
+
+def _is_current(machine: InstanceType) -> bool:
+    """An m, c or r type of generation 5 and later on AWS; n2 and up, or D and E v4 and up, elsewhere."""
+    labels = type_labels(machine)
+    if category := labels.get(f"{_AWS}category"):
+        return category in ("c", "m", "r") and labels[f"{_AWS}generation"] >= "5"
+    return bool(re.match(r"(n2d?|n4|c3d?|c4|e2)-|Standard_[DE]\d+(s|as|ds)_v[4-9]", machine.name))
 
 
 def _types(
