@@ -73,9 +73,8 @@ def _walk(
             _walk(here[index], rest, (*at, index), model, path, found)
         return
     if here is not None and not isinstance(here, dict):
-        raise InputError(
-            "--vary", path, None, f"goes on after {_shown(at)}, which is a plain value; end it there"
-        )
+        mend = f"goes on after {_shown(at)}, which is a plain value; end it there"
+        raise InputError("--vary", path, None, mend)
     below: type[BaseModel] | None = None
     if model is not None:
         if part not in model.model_fields:
@@ -104,7 +103,7 @@ def _select(entries: list[Any], part: str, path: str, at: Keys) -> list[int]:
 
 
 def _wrong_name(part: str, path: str, model: type[BaseModel], at: Keys) -> str:
-    near = nearest_names(part, model.model_fields)
+    near = nearest_names(part, model.model_fields) if at else []
     if near:
         mine = ".".join("*" if isinstance(key, int) else str(key) for key in at)
         near = [f"{mine}.{name}" if mine else name for name in near]
@@ -119,7 +118,7 @@ def suggestions(path: str) -> list[str]:
     """Known paths anywhere in the schema whose last name is like that of the path."""
     from envs.scenario_models import ScenarioDoc
 
-    known = list(schema_paths(ScenarioDoc))
+    known = list(dict.fromkeys(schema_paths(ScenarioDoc)))
     last = split_path(path)[-1]
     by_last: dict[str, list[str]] = {}
     for candidate in known:

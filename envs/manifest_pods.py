@@ -64,7 +64,7 @@ def pod_labels(manifest: Manifest) -> dict[str, str]:
 
 
 def requests_of(pod: Body) -> Sums:
-    """Requests as the scheduler counts them: containers and sidecars added, an init container's peak, overhead.
+    """Requests as the scheduler counts them: containers and sidecars added, init containers' peak.
 
     A missing request is the limit, as the API server defaults it.
     """
@@ -85,7 +85,7 @@ def requests_of(pod: Body) -> Sums:
 def placement_of(
     manifest: Manifest, priorities: Mapping[str, int], others: Sequence[Manifest], notes: Notes
 ) -> dict[str, Any]:
-    """Priority, selectors, tolerations, spread, anti-affinity and eviction of a workload, as document fields."""
+    """Priority, selectors, tolerations, spread, anti-affinity and eviction, as document fields."""
     pod = pod_template(manifest).child("spec")
     fields: dict[str, Any] = {}
     if priority := _priority(pod, priorities, manifest.title, notes):

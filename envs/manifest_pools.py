@@ -182,7 +182,7 @@ def _few(machines: list[InstanceType]) -> list[InstanceType]:
 
 
 def _limits(manifest: Manifest, machines: list[InstanceType], notes: Notes) -> dict[str, Any]:
-    """spec.limits as a number of nodes: what is given in nodes, else what the CPU or memory limit pays for."""
+    """spec.limits as a number of nodes: as given, else what the CPU or memory limit allows."""
     limits = manifest.spec.child("limits")
     nodes = limits.quantity("nodes", parse_quantity)
     cpu = limits.quantity("cpu", parse_cpu)
@@ -195,10 +195,8 @@ def _limits(manifest: Manifest, machines: list[InstanceType], notes: Notes) -> d
     counts += [memory / small_memory] if memory is not None else []
     if not counts:
         return {"max_nodes": guess(100, "no limits in the NodePool")}
-    said = " and ".join(
-        [f"{format_cpu(cpu)} CPU"] * (cpu is not None)
-        + [f"{format_memory(memory or 0)}"] * (memory is not None)
-    )
+    cores = [] if cpu is None else [f"{format_cpu(cpu)} CPU"]
+    said = " and ".join(cores + ([] if memory is None else [format_memory(memory)]))
     notes.add(manifest.title, f"limits of {said} are kept as a number of the smallest nodes")
     return {
         "max_nodes": guess(max(1, min(int(min(counts)), 10_000)), f"limits of {said} / the smallest type")
@@ -225,9 +223,7 @@ def _disruption(manifest: Manifest, notes: Notes) -> None:
             "the stack's node autoscaler decides here",
         )
     if expire := manifest.spec.at("template", "spec").text("expireAfter"):
-        notes.add(
-            manifest.title, f"expireAfter {expire} is left out: nodes do not grow old in the simulation"
-        )
+        notes.add(manifest.title, f"expireAfter {expire} is left out: simulated nodes do not expire")
 
 
 def _taint(body: Body) -> dict[str, str]:

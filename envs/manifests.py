@@ -1,4 +1,4 @@
-"""A scenario out of a team's own Kubernetes manifests, as they are; what they do not say is guessed and marked.
+"""A scenario out of a team's own Kubernetes manifests; what they do not say is guessed and marked.
 
 Read: Deployments, StatefulSets, DaemonSets (as overhead of every node), HPAs (autoscaling/v2),
 ScaledObjects, PodDisruptionBudgets, PriorityClasses, Karpenter NodePools (v1). Everything else, and
@@ -34,7 +34,14 @@ from envs.quantities import format_cpu, format_memory
 from envs.scenario_draft import Draft, guessed_demand, guessed_service, safe_name
 from envs.scenario_writer import plain
 
-_READ_ELSEWHERE = ("PriorityClass", "PodDisruptionBudget", "DaemonSet", "NodePool", "ScaledObject", "Namespace")
+_READ_ELSEWHERE = (
+    "PriorityClass",
+    "PodDisruptionBudget",
+    "DaemonSet",
+    "NodePool",
+    "ScaledObject",
+    "Namespace",
+)
 _SCALERS = ("HorizontalPodAutoscaler", "ScaledObject")
 MAX_WORKLOADS = 5_000
 
@@ -55,7 +62,7 @@ class _Folder:
 def draft_from_manifests(
     folder: Path, *, provider: str = "aws", region: str = "us-east-1", name: str = ""
 ) -> Draft:
-    """A commented scenario document and notes. Raises InputError naming the file, the object and the field."""
+    """A commented scenario document and notes. Raises InputError (file, object and field)."""
     notes = Notes()
     manifests = read_manifests(folder)
     parts = _sorted_out(manifests, notes)
@@ -138,7 +145,10 @@ def _unique_names(workloads: Sequence[Manifest]) -> dict[int, str]:
     for m in workloads:
         name = safe_name(m.name, "workload")
         choices = [name] if plain_count[name] == 1 else []
-        choices += [safe_name(f"{m.namespace}/{name}", name), safe_name(f"{m.namespace}/{m.kind.lower()}/{name}", name)]
+        choices += [
+            safe_name(f"{m.namespace}/{name}", name),
+            safe_name(f"{m.namespace}/{m.kind.lower()}/{name}", name),
+        ]
         chosen = next((c for c in choices if c not in taken), f"{name[:240]}-{len(taken)}")
         taken.add(chosen)
         names[id(m)] = chosen

@@ -1,4 +1,4 @@
-"""Checks across a whole scenario that no single field shows: does every pod fit a node, is the trace long enough."""
+"""Checks that no single field shows: does every pod fit a node, is each trace long enough."""
 
 from __future__ import annotations
 
@@ -106,8 +106,8 @@ def _too_large(workload: Workload, places: Sequence[tuple[NodePool, InstanceType
     if workload.gpu_request:
         need, offer = f"{need} and {workload.gpu_request} GPU", f"{offer} and {gpu} GPU"
     return (
-        f"a pod needs {need}; the largest node it may use, {machine.name} in pool {pool.name}, leaves {offer}; "
-        "lower its requests or add a larger instance type"
+        f"a pod needs {need}; the largest node it may use, {machine.name} in pool {pool.name}, "
+        f"leaves {offer}; lower its requests or add a larger instance type"
     )
 
 

@@ -6,7 +6,7 @@ import math
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ SERVICE_S = 0.1
 CAPACITY_RPS = SLOTS / SERVICE_S
 BUSY_SHARE = 0.5  # of capacity that a replica is taken to carry on average
 MAX_SERIES = 500
+DEFAULT_REGIONS = {"aws": "us-east-1", "azure": "eastus", "gcp": "us-central1"}
 _UNSAFE = re.compile(r"[^A-Za-z0-9._/-]+")
 
 
@@ -36,7 +37,6 @@ class Draft:
     document: Mapping[str, Any]
     notes: tuple[str, ...] = ()
     source: str = ""
-    guesses: tuple[str, ...] = field(default_factory=tuple)
 
 
 def write_draft(draft: Draft, out: Path, *, force: bool = False) -> str:

@@ -31,7 +31,7 @@ from envs.yaml_reader import YamlDocument, read_yaml
 
 GALLERY = Path(__file__).parent / "scenarios"
 _ENTRY = re.compile(r"(workloads|node_pools)\[(\d+)\](.*)", re.DOTALL)
-_PART = re.compile(r"\[(\d+)\]|([^.\[\]]+)")
+_PART = re.compile(r"\[(\d+)\]|\[([^\[\]]*)\]|([^.\[\]]+)")
 
 
 @dataclass(frozen=True)
@@ -154,10 +154,10 @@ def _source(
         raw = replace(raw, [split_path(path)], parse_value(path, text))
     full, origins = expand_document(raw, place.file)
     changed = []
-    for path, text in overrides:
-        if (path, text) in early:
+    for given, text in overrides:
+        if (given, text) in early:
             continue
-        path = ALIASES.get(path, path)
+        path = ALIASES.get(given, given)
         if split_path(path)[0] == "stacks" and len(split_path(path)) > 1:
             full["stacks"] = spelled_out(full.get("stacks"), place)
         where = places(full, path, ScenarioDoc)
@@ -241,4 +241,4 @@ def _raw_keys(field: str, source: _Source) -> tuple[tuple[str | int, ...], str]:
 
 
 def _keys(field: str) -> tuple[str | int, ...]:
-    return tuple(int(m[1]) if m[1] is not None else m[2] for m in _PART.finditer(field))
+    return tuple(int(m[1]) if m[1] is not None else m[2] or m[3] for m in _PART.finditer(field))

@@ -163,16 +163,16 @@ class ScenarioDoc(Strict):
     )
     seed: int = Field(Scenario.seed, ge=0, le=2**31 - 1, description="Seed of demand, delays and arrivals.")
     traffic_scale: float = Field(1.0, ge=0, le=1e6, description="Multiplies the load of every workload.")
-    prices: PricesDoc = Field(default_factory=PricesDoc, description="Discounts and your own prices.")
+    prices: PricesDoc = Field(default={}, validate_default=True, description="Discounts and your own prices.")
     instance_types: list[InstanceTypeDoc] = Field(
         default_factory=list, max_length=1000, description="Machine shapes of your own."
     )
     workloads: list[WorkloadDoc] = Field(min_length=1, max_length=MAX_WORKLOADS, description="What runs.")
     node_pools: list[NodePoolDoc] = Field(min_length=1, max_length=500, description="What it runs on.")
-    noise: NoiseDoc = Field(default_factory=NoiseDoc, description="Variation below the traces' step.")
-    intent: IntentDoc = Field(default_factory=IntentDoc, description="Budget and limits.")
+    noise: NoiseDoc = Field(default={}, validate_default=True, description="Variation below a trace's step.")
+    intent: IntentDoc = Field(default={}, validate_default=True, description="Budget and limits.")
     stacks: list[str | dict[str, Any]] = Field(
-        default_factory=lambda: ["hpa-default"],
+        default=["hpa-default"],
         max_length=100,
-        description="What runs when --stacks is not given: names, paths of stack files, or stacks spelled out.",
+        description="What runs without --stacks: names, paths of stack files, or stacks spelled out.",
     )

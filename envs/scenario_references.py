@@ -13,6 +13,8 @@ from envs.price_tables import providers
 from envs.prices import PriceBook, load_book
 from envs.scenario_build import Place
 from envs.scenario_models import InstanceTypeDoc, PricesDoc, ScenarioDoc
+from envs.stack import Stack
+from envs.stack_file import load_stack, stack_document, stack_from_document
 
 _YEARS = {"1y": 1, "3y": 3}
 
@@ -108,3 +110,33 @@ def _check_overrides(
 def _charged(machine: InstanceType, prices: PricesDoc) -> InstanceType:
     price = prices.overrides.get(machine.name, machine.price_usd_per_h)
     return replace(machine, price_usd_per_h=price * (1 - prices.discount))
+
+
+def resolve_stacks(doc: ScenarioDoc, place: Place) -> tuple[Stack, ...]:
+    """The stacks of a document: names of shipped ones, paths of files, or spelled out."""
+    stacks = [_stack(entry, f"stacks[{i}]", place) for i, entry in enumerate(doc.stacks)]
+    names = [stack.name for stack in stacks]
+    for i, name in enumerate(names):
+        if name in names[:i]:
+            raise InputError(place.file, f"stacks[{i}]", name, "is there twice; stacks have unique names")
+    return tuple(stacks)
+
+
+def spelled_out(stacks: Any, place: Place) -> Any:
+    """The list with every name and path replaced by its document, so that --vary can reach into it."""
+    if not isinstance(stacks, list):
+        return stacks
+    return [
+        stack_document(entry, folder=place.folder) if isinstance(entry, str) else entry for entry in stacks
+    ]
+
+
+def _stack(entry: str | dict[str, Any], field: str, place: Place) -> Stack:
+    if isinstance(entry, dict):
+        return stack_from_document(entry, file=place.file, where=field)
+    try:
+        return load_stack(entry, folder=place.folder)
+    except InputError as error:
+        if error.file:
+            raise
+        raise InputError(place.file, field, entry, error.mend) from None

@@ -222,7 +222,7 @@ class WorkloadDoc(Strict):
         _WORKLOAD.kind, description="service: latency SLO; queue: age of backlog; batch: deadline."
     )
     demand: DemandDoc = Field(description="Where the load comes from.")
-    service: ServiceDoc = Field(default_factory=ServiceDoc, description="How a replica serves requests.")
+    service: ServiceDoc = Field(default={}, validate_default=True, description="How replicas serve requests.")
     cpu_request: Cpu | None = Field(
         None,
         ge=0,
