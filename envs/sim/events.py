@@ -6,7 +6,6 @@ loops at its own period; after each of them the scheduler looks at what is new.
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -117,9 +116,3 @@ def _handle(s: Any, b: int, kind: int, item: int, now_s: float, row: int, tick_e
         if s.nodes.phase[b, n] == NODE_DRAINING and s.nodes.n_pods[b, n] == 0:
             drop_node(s, b, n, now_s, row, tick_end_s)
 
-
-@inner
-def first_sync(s: Any, b: int, from_s: float) -> None:
-    """Set the sync counter to the first one at or after from_s (floor division keeps phases)."""
-    w_count = s.clock.hpa_order.shape[1]
-    s.clock.hpa_next[b] = int(math.floor(from_s / s.clock.hpa_period_s[b])) * w_count

@@ -96,7 +96,7 @@ def pack(cases: Sequence[Case], *, rows: int, warmup_ticks: int) -> Sim:
         tables=load_tables(),
         hpa=hpa,
         hpa_state=empty_hpa_state(hpa),
-        hpa_sample=empty_hpa_sample(B, W, hpa.kind.shape[2]),
+        hpa_sample=empty_hpa_sample(B, W, hpa.metric.shape[2]),
         profile=pack_profile([c.stack.scheduler for c in cases]),
         scheduler=scheduler_scratch(classes, topology, nodes, pods),
         ca=ca,
