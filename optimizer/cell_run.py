@@ -21,7 +21,7 @@ Simulate = Callable[..., Rollout]  # envs.rollout.rollout, or a stand-in with it
 Report = Callable[[int, float], None]  # (cell index, simulated days of it that are done)
 
 
-class Interrupted(Exception):
+class Interrupted(Exception):  # noqa: N818 - a request, not an error
     """The run was called off between two simulated days."""
 
 
@@ -66,9 +66,14 @@ class _CellSink:
     def __init__(self, cell: Cell, folder: Path, index: int, report: Report) -> None:
         scenario = cell.row.scenario
         self.names = Names.of(scenario.cluster)
-        self.fold = HourFold(self.names, scenario.cluster.instance_types)
+        self.fold = HourFold(self.names, scenario.cluster.instance_types, row_s(scenario.tick_s))
         self._file = TimelineWriter(
-            folder, cell.row.stack.name, cell.row.variation, cell.seed, epoch_s(scenario.start_utc), self.names
+            folder,
+            cell.row.stack.name,
+            cell.row.variation,
+            cell.seed,
+            epoch_s(scenario.start_utc),
+            self.names,
         )
         self._file.__enter__()
         self._index, self._report = index, report
@@ -76,10 +81,15 @@ class _CellSink:
     def __call__(self, timeline: Timeline) -> None:
         self._file(timeline)
         self.fold(timeline)
-        self._report(self._index, float(timeline.time_s[-1] + ROW_S) / 86400.0)
+        self._report(self._index, float(timeline.time_s[-1] + self.fold.row_s) / 86400.0)
 
     def close(self) -> None:
         self._file.__exit__()
+
+
+def row_s(tick_s: float) -> float:
+    """Seconds that a row of a Timeline covers: 5 minutes, or the whole number of ticks nearest to it."""
+    return max(round(ROW_S / tick_s), 1) * tick_s
 
 
 def epoch_s(start_utc: str) -> int:

@@ -54,7 +54,9 @@ class CellStore:
         for name in TABLES:
             tables[name].to_parquet(partial / f"{name}.parquet", compression="zstd", index=False)
         said = {"key": cell.key, "seed": cell.seed, "fingerprint": cell.parts} | about
-        (partial / "cell.json").write_text(json.dumps(said, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        (partial / "cell.json").write_text(
+            json.dumps(said, indent=1, sort_keys=True) + "\n", encoding="utf-8"
+        )
         os.replace(partial, self.place(cell))
 
     def abandon(self, cell: Cell) -> None:
@@ -73,7 +75,7 @@ class CellStore:
                 path,
                 "--resume",
                 cell.row.label,
-                f"cannot go on from this cell: {_MENDS[changed[0]]}; give another --out, or --force to start afresh",
+                f"cannot go on: {_MENDS[changed[0]]}; give another --out, or --force to start afresh",
             )
         return True
 
@@ -81,29 +83,42 @@ class CellStore:
         return _read_json(self.place(cell) / "cell.json")
 
     def read(self, cell: Cell, table: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
-        return pd.read_parquet(self.place(cell) / f"{table}.parquet", columns=columns)
+        return pd.read_parquet(
+            self.place(cell) / f"{table}.parquet", columns=list(columns) if columns else None
+        )
 
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         loaded = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise InputError(path, "cell", None, f"unreadable ({error}); remove this folder and resume") from error
+        raise InputError(
+            path, "cell", None, f"unreadable ({error}); remove this folder and resume"
+        ) from error
     return loaded if isinstance(loaded, dict) else {}
 
 
-def claim_output(out: Path, *, resume: bool, force: bool) -> None:
+def claim_output(out: Path, cells: Sequence[Cell], *, resume: bool, force: bool) -> None:
     """Make `out` ready to be written. InputError, with nothing written, when it may not be.
 
-    force clears what a former run left there, and only that: a folder with other things in it is refused.
+    resume checks the cells that `out` holds against those to be run. force clears what a former run left
+    there, and only that: a folder with other things in it is refused.
     """
     if out.exists() and not out.is_dir():
         raise InputError(None, "--out", str(out), "a file of that name exists; give a folder")
     filled = out.is_dir() and any(out.iterdir())
     if filled and not (resume or force):
-        raise InputError(None, "--out", str(out), "not empty; add --resume to go on, --force to start afresh, or give another")
+        raise InputError(
+            None,
+            "--out",
+            str(out),
+            "not empty; add --resume to go on, --force to start afresh, or give another",
+        )
     if filled and not _is_ours(out):
         raise InputError(None, "--out", str(out), "holds other things than a what-if; give another folder")
+    if resume:
+        for cell in cells:
+            CellStore(out).is_finished(cell)
     if not os.access(_nearest_existing(out), os.W_OK | os.X_OK):
         raise InputError(None, "--out", str(out), "not writable; give a folder that you may write to")
     if filled and force and not resume:
@@ -111,11 +126,18 @@ def claim_output(out: Path, *, resume: bool, force: bool) -> None:
     try:
         (out / "cells").mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(None, "--out", str(out), f"cannot be made ({error.strerror}); give another folder") from error
+        raise InputError(
+            None, "--out", str(out), f"cannot be made ({error.strerror}); give another folder"
+        ) from error
 
 
-OURS = frozenset(
-    "cells results.csv results.parquet timeline.parquet timeline_nodes.parquet report.html results.json".split()
+OURS = (
+    "cells",
+    "results.csv",
+    "results.parquet",
+    "timeline.parquet",
+    "timeline_nodes.parquet",
+    "report.html",
 )
 
 

@@ -20,12 +20,20 @@ def workload_totals(fold: HourFold) -> pd.DataFrame:
     slo_target; `budget_left` is 1 - bad / ((1 - slo_target) total): 1 untouched, 0 used up, below 0
     broken. A workload that had no requests meets its SLO.
     """
-    names, hours = fold.names, fold.array("hours")[:, None]
+    names, hours = fold.names, fold.hours()[:, None]
     frame = pd.DataFrame(
         {"workload": names.workloads, "namespace": names.namespaces, "team": names.teams, "kind": names.kinds}
     )
     frame["slo_target"] = np.array(names.slo_targets, dtype=float)
-    for name in ("offered", "good", "bad_saturated", "bad_starting", "bad_no_node", "oom_restarts", "workload_usd"):
+    for name in (
+        "offered",
+        "good",
+        "bad_saturated",
+        "bad_starting",
+        "bad_no_node",
+        "oom_restarts",
+        "workload_usd",
+    ):
         frame[name] = fold.array(name).sum(axis=0)
     frame["bad"] = frame[[f"bad_{reason}" for reason in REASONS]].sum(axis=1)
     frame["total"] = frame["good"] + frame["bad"]
@@ -91,9 +99,9 @@ def _worst_hour(fold: HourFold, h: int, w: int, counted: NDArray[np.int64]) -> d
     bad = np.sum(list(cluster.values()), axis=0)
     good = fold.array("good")[h, counted]
     own = {f"workload_bad_{reason}": fold.array(f"bad_{reason}")[h, w] for reason in REASONS}
-    load_rps = fold.array("offered")[:, w] / (fold.array("hours") * HOUR_S)
+    load_rps = fold.array("offered")[:, w] / (fold.hours() * HOUR_S)
     return {
-        "hour": int(fold.array("hour")[h]),
+        "hour": int(fold.hour()[h]),
         "bad": bad.sum(),
         "total": good.sum() + bad.sum(),
         **{f"bad_{reason}": values.sum() for reason, values in cluster.items()},

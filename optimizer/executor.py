@@ -59,7 +59,7 @@ class OnCores:
 
 
 def pick_executor(jobs: int | None, tasks: int) -> Executor:
-    """All cores that this process may use, and no more processes than cells. One needs no process of its own."""
+    """All usable cores, and no more processes than cells; one alone needs no process of its own."""
     count = min(jobs or available_cores(), tasks)
     return OnCores(count) if count > 1 else InProcess()
 
@@ -84,7 +84,7 @@ _STOP: Any = None
 
 
 def _start(days: Any, stop: Any) -> None:
-    global _DAYS, _STOP  # noqa: PLW0603 - the one way to hand a queue to a pool's workers
+    global _DAYS, _STOP
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _DAYS, _STOP = days, stop
 

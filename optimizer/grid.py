@@ -48,7 +48,9 @@ class Cell:
     @property
     def key(self) -> str:
         """Folder name: readable, safe on every file system, and its own for every cell of a grid."""
-        variation = hashlib.sha256(self.row.variation.encode()).hexdigest()[:6] if self.row.overrides else "base"
+        variation = (
+            hashlib.sha256(self.row.variation.encode()).hexdigest()[:6] if self.row.overrides else "base"
+        )
         name = re.sub(r"[^A-Za-z0-9-]+", "-", self.row.stack.name).strip("-")[:40] or "stack"
         clash = hashlib.sha256(self.row.stack.name.encode()).hexdigest()[:4]
         return f"{name}-{clash}-{variation}-seed{self.seed}"
@@ -60,19 +62,19 @@ class Cell:
 
 
 def build_rows(
-    scenarios: Sequence[tuple[Scenario, tuple[Override, ...]]], stacks: Sequence[Stack], *, sensitivity: bool = False
+    variations: Sequence[tuple[Scenario, tuple[Override, ...]]], *, sensitivity: bool = False
 ) -> list[Row]:
     """Rows in the order of the table: stack by stack, its variations in the order given.
 
-    sensitivity adds, to each stack that scales on CPU utilization, what it would have cost and broken had
-    the CPU requests been half or twice what they are.
+    Each variation carries its own stacks, equally many, in the same order. sensitivity adds, to each
+    stack that scales on CPU utilization, what it would have cost and broken had the CPU requests been half
+    or twice what they are.
     """
     rows: list[Row] = []
-    for stack in stacks:
-        for scenario, overrides in scenarios:
-            rows.append(Row(len(rows), stack, scenario, overrides))
-            if sensitivity and scales_on_cpu(stack):
-                rows += _sensitivity_rows(rows[-1])
+    for position in range(len(variations[0][0].stacks)):
+        for scenario, overrides in variations:
+            row = Row(0, scenario.stacks[position], scenario, overrides)
+            rows += [row, *(_sensitivity_rows(row) if sensitivity and scales_on_cpu(row.stack) else [])]
     return [replace(row, index=index) for index, row in enumerate(rows)]
 
 
@@ -85,7 +87,11 @@ def scales_on_cpu(stack: Stack) -> bool:
 
 def _sensitivity_rows(row: Row) -> list[Row]:
     return [
-        replace(row, scenario=with_cpu_requests(row.scenario, factor), overrides=(*row.overrides, ("cpu request", text)))
+        replace(
+            row,
+            scenario=with_cpu_requests(row.scenario, factor),
+            overrides=(*row.overrides, ("cpu request", text)),
+        )
         for factor, text in ((0.5, "0.5x"), (2.0, "2x"))
     ]
 

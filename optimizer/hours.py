@@ -1,12 +1,12 @@
 """Fold 5-minute Timelines into hourly tables, day by day, so that a month fits in memory.
 
 Sums stay exact sums (requests, USD, events); levels (replicas, cores, nodes) become means over the
-hour's rows. Timelines come in order and are cut at whole hours.
+hour's rows. Timelines come in order.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,60 +18,69 @@ from envs.timeline import ROW_S, Names, Timeline
 
 Array = NDArray[np.float64]
 HOUR_S = 3600.0
-WORKLOAD_SUMS = ("offered", "good", "bad_saturated", "bad_starting", "bad_no_node", "oom_restarts", "workload_usd")
+WORKLOAD_SUMS = (
+    "offered",
+    "good",
+    "bad_saturated",
+    "bad_starting",
+    "bad_no_node",
+    "oom_restarts",
+    "workload_usd",
+)
 WORKLOAD_MEANS = (
-    "ready desired pending starting capacity_rps cpu_used cpu_requested memory_used_gib memory_requested_gib backlog"
-).split()
+    *("ready", "desired", "pending", "starting", "capacity_rps", "cpu_used", "cpu_requested"),
+    *("memory_used_gib", "memory_requested_gib", "backlog"),
+)
 CLUSTER_SUMS = ("pods_started", "pods_evicted", "nodes_added", "nodes_removed", "replica_changes")
 POOL_SUMS = ("used_usd", "requested_unused_usd", "idle_usd")
-_Reduce = Callable[[Array], Array]
+_LEVELS = frozenset((*WORKLOAD_MEANS, "nodes"))
+_COLUMNS = (*WORKLOAD_SUMS, *WORKLOAD_MEANS, *CLUSTER_SUMS, *POOL_SUMS, "node_usd", "nodes")
 
 
 @dataclass
 class HourFold:
     """A Sink that keeps hourly sums and means of one rollout.
 
-    names and instance types label the axes; allocatable CPU of a group comes from its type.
+    names and instance types label the axes; allocatable CPU of a group comes from its type. row_s: what
+    one row of a Timeline covers. A Timeline may end within an hour; the next one goes on with it.
     """
 
     names: Names
     instance_types: Sequence[InstanceType]
+    row_s: float = ROW_S
     _parts: dict[str, list[Array]] = field(default_factory=dict)
 
     def __call__(self, timeline: Timeline) -> None:
         hour = np.floor(timeline.time_s / HOUR_S)
         starts = np.flatnonzero(np.diff(hour, prepend=-1.0))
-        rows = np.diff(np.append(starts, hour.size))
-
-        def total(values: Array) -> Array:
-            return np.add.reduceat(values, starts, axis=0)
-
-        def mean(values: Array) -> Array:
-            summed = total(values)
-            return summed / (rows if summed.ndim == 1 else rows[:, None])
-
         self._keep("hour", hour[starts])
-        self._keep("hours", rows * (ROW_S / HOUR_S))
-        self._fold_workloads(timeline, total, mean)
-        self._fold_nodes(timeline, total, mean)
-
-    def _fold_workloads(self, timeline: Timeline, total: _Reduce, mean: _Reduce) -> None:
-        for name in WORKLOAD_SUMS:
-            self._keep(name, total(getattr(timeline, name)))
-        for name in WORKLOAD_MEANS:
-            self._keep(name, mean(getattr(timeline, name)))
-
-    def _fold_nodes(self, timeline: Timeline, total: _Reduce, mean: _Reduce) -> None:
-        for name in (*CLUSTER_SUMS, *POOL_SUMS, "node_usd"):
-            self._keep(name, total(getattr(timeline, name)))
-        self._keep("nodes", mean(timeline.nodes))
+        self._keep("rows", np.diff(np.append(starts, hour.size)).astype(float))
+        for name in _COLUMNS:
+            self._keep(name, np.add.reduceat(getattr(timeline, name), starts, axis=0))
 
     def _keep(self, name: str, values: Array) -> None:
         self._parts.setdefault(name, []).append(values)
 
+    def hour(self) -> NDArray[np.int64]:
+        """(H,) whole hours since the scenario's start."""
+        return np.unique(np.concatenate(self._parts["hour"])).astype(np.int64)
+
+    def hours(self) -> Array:
+        """(H,) length of each, in hours: 1 but for a horizon that ends within one."""
+        return self._sum("rows") * self.row_s / HOUR_S
+
     def array(self, name: str) -> Array:
-        """(H,) or (H, axis) hourly values of one column."""
-        return np.concatenate(self._parts[name])
+        """(H,) or (H, axis) hourly sums, or means of levels."""
+        summed = self._sum(name)
+        if name not in _LEVELS:
+            return summed
+        rows = self._sum("rows")
+        return summed / (rows if summed.ndim == 1 else rows[:, None])
+
+    def _sum(self, name: str) -> Array:
+        hour = np.concatenate(self._parts["hour"])
+        starts = np.flatnonzero(np.diff(hour, prepend=-1.0))
+        return np.add.reduceat(np.concatenate(self._parts[name]), starts, axis=0)
 
     def workload_hours(self) -> pd.DataFrame:
         """Long: one row per hour and workload."""
@@ -101,7 +110,7 @@ class HourFold:
     def cluster_hours(self) -> pd.DataFrame:
         """One row per hour: the whole cluster. Requests are those of services and queues."""
         counted = counts_as_requests(self.names)
-        frame = pd.DataFrame({"hour": self.array("hour").astype(np.int64), "hours": self.array("hours")})
+        frame = pd.DataFrame({"hour": self.hour(), "hours": self.hours()})
         for name in ("offered", "good", "bad_saturated", "bad_starting", "bad_no_node"):
             frame[name] = self.array(name)[:, counted].sum(axis=1)
         for name in ("ready", "desired", "pending", "starting", "cpu_used", "cpu_requested", "oom_restarts"):
@@ -120,7 +129,7 @@ class HourFold:
         return np.array([by_type.get(name, np.nan) for name in self.names.group_type])
 
     def _long(self, axis: str, labels: tuple[str, ...], columns: dict[str, Array]) -> pd.DataFrame:
-        hour = self.array("hour").astype(np.int64)
+        hour = self.hour()
         codes = np.tile(np.arange(len(labels), dtype=np.int32), hour.size)
         head = {
             "hour": np.repeat(hour, len(labels)),

@@ -31,7 +31,12 @@ def stacked(store: CellStore, cells: Sequence[Cell], table: str) -> pd.DataFrame
 
 def _tagged(cell: Cell, frame: pd.DataFrame) -> pd.DataFrame:
     row = cell.row
-    head: dict[str, object] = {"row": row.index, "stack": row.stack.name, "variation": row.variation, "seed": cell.seed}
+    head: dict[str, object] = {
+        "row": row.index,
+        "stack": row.stack.name,
+        "variation": row.variation,
+        "seed": cell.seed,
+    }
     if "hour" in frame:
         start = epoch_s(row.scenario.start_utc)
         head["time"] = pd.to_datetime(frame["hour"] * 3600 + start, unit="s", utc=True)
@@ -51,7 +56,7 @@ def workload_table(per_seed: pd.DataFrame) -> pd.DataFrame:
 
 
 def summary_table(rows: Sequence[Row], hourly: pd.DataFrame, workloads: pd.DataFrame) -> pd.DataFrame:
-    """The table of the command line: one line per row of the grid. Columns are described in docs/guides/whatif.md."""
+    """The table of the command line: one line per row of the grid (columns: docs/guides/whatif.md)."""
     lines = [_summary_line(row, hourly[hourly["row"] == row.index], workloads) for row in rows]
     frame = pd.DataFrame(lines)
     daily = daily_costs(hourly)
@@ -62,7 +67,9 @@ def summary_table(rows: Sequence[Row], hourly: pd.DataFrame, workloads: pd.DataF
 def _summary_line(row: Row, hours: pd.DataFrame, workloads: pd.DataFrame) -> dict[str, object]:
     seeds = hours["seed"].nunique()
     length_h = float(hours["hours"].sum()) / seeds
-    total = (hours["good"] + hours["bad_saturated"] + hours["bad_starting"] + hours["bad_no_node"]).sum() / seeds
+    total = (
+        hours["good"] + hours["bad_saturated"] + hours["bad_starting"] + hours["bad_no_node"]
+    ).sum() / seeds
     good = float(hours["good"].sum()) / seeds
     usd = float(hours["usd"].sum()) / seeds
     own = workloads[workloads["row"] == row.index]
@@ -82,8 +89,12 @@ def _summary_line(row: Row, hours: pd.DataFrame, workloads: pd.DataFrame) -> dic
         "slos_met": int(own["slo_met"].sum()),
         "slos": len(own),
         "node_hours": float((hours["nodes"] * weight).sum()) / seeds,
-        "cpu_utilization": float((hours["cpu_used"] * weight).sum()) / allocatable if allocatable else float("nan"),
-        "cpu_requested_share": float((hours["cpu_requested"] * weight).sum()) / allocatable if allocatable else float("nan"),
+        "cpu_utilization": float((hours["cpu_used"] * weight).sum()) / allocatable
+        if allocatable
+        else float("nan"),
+        "cpu_requested_share": float((hours["cpu_requested"] * weight).sum()) / allocatable
+        if allocatable
+        else float("nan"),
         **{f"{name}_per_h": float(hours[name].sum()) / seeds / length_h for name in CLUSTER_SUMS},
     }
 
@@ -118,10 +129,13 @@ def cost_by(label: str, workloads: pd.DataFrame, table: pd.DataFrame) -> pd.Data
 
     The line `(idle)` is what nobody used or asked for, so that each row adds up to its cost.
     """
-    named = workloads.assign(**{label: workloads[label].replace("", NO_TEAM)})
+    named = workloads.copy()
+    named[label] = named[label].replace("", NO_TEAM)
     parts = named.groupby([*_KEYS, label], sort=False)["workload_usd"].sum().reset_index(name="usd")
     allocated = parts.groupby("row")["usd"].sum()
-    idle = table[_KEYS].assign(**{label: IDLE, "usd": table["cost_usd"] - table["row"].map(allocated).fillna(0.0)})
+    idle = table[_KEYS].copy()
+    idle[label] = IDLE
+    idle["usd"] = table["cost_usd"] - table["row"].map(allocated).fillna(0.0)
     parts = parts.sort_values(["row", "usd"], ascending=[True, False], kind="stable")
     return _with_share(pd.concat([parts, idle]).sort_values("row", kind="stable"), table)
 
@@ -144,8 +158,9 @@ def _with_share(frame: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
 
 
 def worst_hours_table(per_cell: pd.DataFrame) -> pd.DataFrame:
-    """The ten worst hours of each row over all its seeds, worst first, with a rank from 1."""
+    """The ten worst hours of each row, worst first, ranked from 1; of an hour, its worst seed."""
     ordered = per_cell.sort_values(["row", "bad"], ascending=[True, False], kind="stable")
+    ordered = ordered.drop_duplicates(["row", "hour"])
     top = ordered.groupby("row", sort=False).head(WORST_HOURS).reset_index(drop=True)
     top.insert(4, "rank", top.groupby("row").cumcount() + 1)
     return top

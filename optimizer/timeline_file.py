@@ -19,31 +19,26 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from envs.timeline import Names, Timeline
+from optimizer.hours import CLUSTER_SUMS, POOL_SUMS, WORKLOAD_MEANS, WORKLOAD_SUMS
 
 WORKLOADS_FILE = "timeline.parquet"
 NODES_FILE = "timeline_nodes.parquet"
-_SUMS = ("offered", "good", "bad_saturated", "bad_starting", "bad_no_node", "oom_restarts", "workload_usd")
-_LEVELS = (
-    "ready desired pending starting capacity_rps cpu_used cpu_requested memory_used_gib memory_requested_gib backlog"
-).split()
-_POOL = ("used_usd", "requested_unused_usd", "idle_usd")
-_CLUSTER = ("pods_started", "pods_evicted", "nodes_added", "nodes_removed", "replica_changes")
 _TEXT = pa.dictionary(pa.int32(), pa.string())
-_HEAD = [("stack", _TEXT), ("variation", _TEXT), ("seed", pa.int64()), ("time", pa.timestamp("s", tz="UTC"))]
+_HEAD = [("stack", _TEXT), ("variation", _TEXT), ("seed", pa.int64()), ("time", pa.timestamp("ms", tz="UTC"))]
 # Totals keep float64; levels need no more than seven digits, and half the disk.
 WORKLOAD_SCHEMA = pa.schema(
     [
         *_HEAD,
         *[(name, _TEXT) for name in ("workload", "namespace", "team")],
-        *[(name, pa.float64()) for name in _SUMS],
-        *[(name, pa.float32()) for name in _LEVELS],
+        *[(name, pa.float64()) for name in WORKLOAD_SUMS],
+        *[(name, pa.float32()) for name in WORKLOAD_MEANS],
     ]
 )
 NODE_SCHEMA = pa.schema(
     [
         *_HEAD,
         *[(name, _TEXT) for name in ("level", "pool", "group", "instance_type", "zone", "capacity_type")],
-        *[(name, pa.float64()) for name in ("nodes", "node_usd", *_POOL, *_CLUSTER)],
+        *[(name, pa.float64()) for name in ("nodes", "node_usd", *POOL_SUMS, *CLUSTER_SUMS)],
     ]
 )
 
@@ -78,7 +73,7 @@ class TimelineWriter:
         fixed = {"stack": self.stack, "variation": self.variation}
         return {name: _codes(np.zeros(time.size, np.int32), [text]) for name, text in fixed.items()} | {
             "seed": np.full(time.size, self.seed),
-            "time": time,
+            "time": time * 1000,
         }
 
     def _workload_rows(self, timeline: Timeline) -> pa.Table:
@@ -88,7 +83,7 @@ class TimelineWriter:
         columns["workload"] = _codes(codes, list(self.names.workloads))
         columns["namespace"] = _labels(self.names.namespaces, rows)
         columns["team"] = _labels(self.names.teams, rows)
-        for name in (*_SUMS, *_LEVELS):
+        for name in (*WORKLOAD_SUMS, *WORKLOAD_MEANS):
             columns[name] = getattr(timeline, name).ravel()
         return _table(columns, WORKLOAD_SCHEMA)
 
@@ -113,15 +108,18 @@ class TimelineWriter:
         columns = self._head(timeline, len(names.pools))
         columns["level"] = _labels(("pool",) * len(names.pools), rows)
         columns["pool"] = _labels(names.pools, rows)
-        columns |= {"nodes": (timeline.nodes @ member).ravel(), "node_usd": (timeline.node_usd @ member).ravel()}
-        return _table(columns | {name: getattr(timeline, name).ravel() for name in _POOL}, NODE_SCHEMA)
+        columns |= {
+            "nodes": (timeline.nodes @ member).ravel(),
+            "node_usd": (timeline.node_usd @ member).ravel(),
+        }
+        return _table(columns | {name: getattr(timeline, name).ravel() for name in POOL_SUMS}, NODE_SCHEMA)
 
     def _cluster(self, timeline: Timeline) -> pa.Table:
         columns = self._head(timeline, 1)
         columns["level"] = _labels(("cluster",), timeline.time_s.size)
         columns |= {"nodes": timeline.nodes.sum(axis=1), "node_usd": timeline.node_usd.sum(axis=1)}
-        columns |= {name: getattr(timeline, name).sum(axis=1) for name in _POOL}
-        return _table(columns | {name: getattr(timeline, name) for name in _CLUSTER}, NODE_SCHEMA)
+        columns |= {name: getattr(timeline, name).sum(axis=1) for name in POOL_SUMS}
+        return _table(columns | {name: getattr(timeline, name) for name in CLUSTER_SUMS}, NODE_SCHEMA)
 
 
 def join_timelines(out: Path, folders: Iterable[Path], name: str) -> None:
@@ -165,5 +163,7 @@ def _table(columns: dict[str, Any], schema: pa.Schema) -> pa.Table:
         if values is None:
             arrays.append(pa.nulls(size, item.type))
         else:
-            arrays.append(values if isinstance(values, pa.DictionaryArray) else pa.array(values).cast(item.type))
+            arrays.append(
+                values if isinstance(values, pa.DictionaryArray) else pa.array(values).cast(item.type)
+            )
     return pa.Table.from_arrays(arrays, schema=schema)

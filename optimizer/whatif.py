@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from envs.errors import InputError
 from envs.scenario import Scenario
 from envs.stack import Stack
-from optimizer.grid import Cell, Override, Row, build_cells, build_rows, trimtab_version
+from optimizer.grid import Cell, Row, build_cells, build_rows, trimtab_version
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,7 +43,9 @@ class About:
     version: str
     fingerprint: str
     notes: tuple[str, ...]
-    unreachable_slos: dict[int, tuple[str, ...]]  # row -> workloads that no replica count can serve well enough
+    unreachable_slos: dict[
+        int, tuple[str, ...]
+    ]  # row -> workloads that no replica count can serve well enough
     unschedulable: dict[int, tuple[str, ...]]  # row -> workloads with pods that no node group can hold
 
 
@@ -99,8 +101,8 @@ def run(
     More than one job spawns processes: a script calls this under `if __name__ == "__main__"`.
     Raises InputError on bad input (nothing is written) and KeyboardInterrupt on Ctrl-C (finished cells stay).
     """
-    rows, base = plan(scenario, stacks=stacks, vary=vary, sensitivity=sensitivity)
-    _check_counts(base, days=days, seeds=seeds, jobs=jobs)
+    rows = plan(scenario, stacks=stacks, vary=vary, sensitivity=sensitivity)
+    _check_counts(rows[0].scenario, days=days, seeds=seeds, jobs=jobs)
     cells = build_cells(rows, seeds=seeds, days=days)
     if out is None:
         with tempfile.TemporaryDirectory(prefix="trimtab-") as folder:
@@ -108,7 +110,7 @@ def run(
     from optimizer.cell_store import claim_output
 
     place = Path(out)
-    claim_output(place, resume=resume, force=force, cells=cells)
+    claim_output(place, cells, resume=resume, force=force)
     return _run_in(place, cells, jobs=jobs, progress=progress, simulate=simulate, keep=True)
 
 
@@ -118,14 +120,11 @@ def plan(
     stacks: Sequence[str | Stack] | None = None,
     vary: Sequence[str] = (),
     sensitivity: bool = False,
-) -> tuple[list[Row], Scenario]:
-    """The rows of a what-if and the scenario as written. Reads every file it needs; writes nothing."""
-    from optimizer.inputs import load_stacks, load_variations
+) -> list[Row]:
+    """The rows of a what-if, first row first. Reads every file it needs; writes nothing."""
+    from optimizer.inputs import load_variations
 
-    variations = load_variations(scenario, vary)
-    base = variations[0][0]
-    chosen = load_stacks(stacks, base)
-    return build_rows(variations, chosen, sensitivity=sensitivity), base
+    return build_rows(load_variations(scenario, stacks, vary), sensitivity=sensitivity)
 
 
 def _check_counts(scenario: Scenario, *, days: float | None, seeds: int, jobs: int | None) -> None:
@@ -242,4 +241,4 @@ def _about(store: CellStore, cells: Sequence[Cell], rows: tuple[Row, ...]) -> Ab
     )
 
 
-__all__ = ["About", "Override", "Step", "WhatIf", "plan", "run"]
+__all__ = ["About", "Step", "WhatIf", "plan", "run"]
