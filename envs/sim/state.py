@@ -60,6 +60,9 @@ class Classes(NamedTuple):
     drain_code: I1  # (B, W) 0 may be moved, 1 blocks a drain, 2 ignored (DaemonSet, mirror)
     pdb_kind: I1  # (B, W) 0 none, 1 minAvailable, 2 maxUnavailable, 3 and 4 the same as shares
     pdb_value: F8  # (B, W)
+    # (B, W, K, G) nodes that spread constraint k counts, by its nodeAffinityPolicy and
+    # nodeTaintsPolicy; empty = affinity_ok for all of them, which is what the default policies give
+    spread_elig: BOOL = np.zeros((0, 0, 0, 0), np.bool_)
 
 
 class Topology(NamedTuple):

@@ -1,0 +1,118 @@
+"""What happens inside a tick, in the order of real-valued times.
+
+Pods become ready or are gone, nodes register, HPAs sync at their own phases, the node autoscaler
+loops at its own period; after each of them the scheduler looks at what is new.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from envs.sim.autoscale import autoscale, continue_drains, drop_node
+from envs.sim.jit import inner
+from envs.sim.nodes import make_node_ready
+from envs.sim.pods import finish_pod, make_ready
+from envs.sim.replicas import sync_workload
+from envs.sim.scheduling import schedule_pending
+from envs.sim.state import NODE_BOOTING, NODE_DRAINING, POD_STARTING, POD_TERMINATING
+
+POD_EVENT, NODE_EVENT, CA_EVENT = 0, 1, 2
+
+
+@inner
+def collect_events(s: Any, b: int, start_s: float, end_s: float) -> int:
+    """Fill scratch.event_* with what is due until end_s, unsorted; their number."""
+    k, room = 0, s.scratch.event_s.shape[1]
+    for i in range(s.clock.n_active[b]):
+        p = s.clock.active[b, i]
+        due = s.pods.ready_s[b, p] if s.pods.phase[b, p] == POD_STARTING else s.pods.gone_s[b, p]
+        if due <= end_s and k < room:
+            s.scratch.event_s[b, k] = due
+            s.scratch.event_kind[b, k] = POD_EVENT
+            s.scratch.event_id[b, k] = p
+            k += 1
+    if s.clock.n_booting[b] > 0:
+        for n in range(s.nodes.hi[b]):
+            if s.nodes.phase[b, n] == NODE_BOOTING and s.nodes.ready_s[b, n] <= end_s and k < room:
+                s.scratch.event_s[b, k] = s.nodes.ready_s[b, n]
+                s.scratch.event_kind[b, k] = NODE_EVENT
+                s.scratch.event_id[b, k] = n
+                k += 1
+    while s.clock.ca_next_s[b] <= end_s and k < room:
+        s.scratch.event_s[b, k] = s.clock.ca_next_s[b]
+        s.scratch.event_kind[b, k] = CA_EVENT
+        k += 1
+        s.clock.ca_next_s[b] += s.clock.ca_period_s[b]
+    return k
+
+
+@inner
+def next_sync_s(s: Any, b: int) -> float:
+    """Time of the next HPA sync."""
+    w_count = s.clock.hpa_order.shape[1]
+    cycle = s.clock.hpa_next[b] // w_count
+    w = s.clock.hpa_order[b, s.clock.hpa_next[b] % w_count]
+    return cycle * s.clock.hpa_period_s[b] + s.clock.hpa_phase_s[b, w]
+
+
+@inner
+def run_syncs(s: Any, b: int, until_s: float, tick: int, row: int, tick_end_s: float) -> None:
+    """All HPA syncs that are due before until_s, each followed by scheduling what it created."""
+    w_count = s.clock.hpa_order.shape[1]
+    now_s = next_sync_s(s, b)
+    while now_s < until_s:
+        w = s.clock.hpa_order[b, s.clock.hpa_next[b] % w_count]
+        s.clock.hpa_next[b] += 1
+        sync_workload(s, b, w, now_s, tick, row, tick_end_s)
+        if s.clock.fresh[b] > 0:
+            s.clock.fresh[b] = 0
+            schedule_pending(s, b, now_s, row, tick_end_s)
+        now_s = next_sync_s(s, b)
+
+
+@inner
+def run_events(s: Any, b: int, tick: int, row: int) -> None:
+    """All events of tick `tick` of cluster b."""
+    dt = s.clock.tick_s[b]
+    start_s, end_s = tick * dt, (tick + 1) * dt
+    continue_drains(s, b, start_s, row, end_s)
+    _reschedule(s, b, start_s, row, end_s)
+    for _ in range(8):  # a pod bound in this tick may also become ready in it
+        k = collect_events(s, b, start_s, end_s)
+        if k == 0:
+            break
+        order = np.argsort(s.scratch.event_s[b, :k], kind="mergesort")
+        for i in range(k):
+            e = order[i]
+            now_s = max(s.scratch.event_s[b, e], start_s)
+            run_syncs(s, b, now_s, tick, row, end_s)
+            _handle(s, b, s.scratch.event_kind[b, e], s.scratch.event_id[b, e], now_s, row, end_s)
+            _reschedule(s, b, now_s, row, end_s)
+    run_syncs(s, b, end_s, tick, row, end_s)
+
+
+@inner
+def _reschedule(s: Any, b: int, now_s: float, row: int, tick_end_s: float) -> None:
+    if s.clock.retry[b] > 0 or s.clock.fresh[b] > 0:
+        s.clock.retry[b] = 0
+        s.clock.fresh[b] = 0
+        schedule_pending(s, b, now_s, row, tick_end_s)
+
+
+@inner
+def _handle(s: Any, b: int, kind: int, item: int, now_s: float, row: int, tick_end_s: float) -> None:
+    if kind == CA_EVENT:
+        autoscale(s, b, now_s, row, tick_end_s)
+    elif kind == NODE_EVENT:
+        if s.nodes.phase[b, item] == NODE_BOOTING:
+            make_node_ready(s.nodes, s.clock, b, item)
+    elif s.pods.phase[b, item] == POD_STARTING and s.pods.ready_s[b, item] <= now_s:
+        make_ready(s.pods, s.flow, s.clock, b, item, tick_end_s)
+    elif s.pods.phase[b, item] == POD_TERMINATING and s.pods.gone_s[b, item] <= now_s:
+        n = s.pods.node[b, item]
+        finish_pod(s.pods, s.flow, s.clock, s.classes, s.nodes, b, item)
+        if s.nodes.phase[b, n] == NODE_DRAINING and s.nodes.n_pods[b, n] == 0:
+            drop_node(s, b, n, now_s, row, tick_end_s)
+

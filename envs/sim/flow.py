@@ -1,0 +1,150 @@
+"""Per-workload state that changes every tick, and the static service parameters beside it.
+
+Axes as in envs.sim.state; H = length of the metric history in ticks, F = fields of a row,
+Y = rows kept. Units: seconds, cores, GiB, requests, USD.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from envs.sim.state import F8, I1, I4, I8
+
+# fields of a 5-minute row, per workload
+(
+    OFFERED,
+    GOOD,
+    BAD_SATURATED,
+    BAD_STARTING,
+    BAD_NO_NODE,
+    READY_S,
+    DESIRED_S,
+    PENDING_S,
+    STARTING_S,
+    CAPACITY,
+    CPU_USED_S,
+    CPU_REQUESTED_S,
+    MEM_USED_S,
+    MEM_REQUESTED_S,
+    BACKLOG,
+    OOM,
+    USD,
+) = range(17)
+N_FIELDS = 17
+# fields of a row, per node group
+NODE_S, NODE_USD, USED_USD, UNUSED_USD, IDLE_USD = range(5)
+N_GROUP_FIELDS = 5
+# fields of a row, per cluster
+PODS_STARTED, PODS_EVICTED, NODES_ADDED, NODES_REMOVED, REPLICA_CHANGES = range(5)
+N_CLUSTER_FIELDS = 5
+
+SERVICE, QUEUE, BATCH = 0, 1, 2
+
+
+class Service(NamedTuple):
+    """Static parameters of workloads, (B, W) each. See envs.cluster.ServiceModel and Workload."""
+
+    kind: I1
+    slots: F8
+    service_s: F8
+    cv: F8
+    cpu_s: F8  # CPU-seconds per request
+    threshold_s: F8
+    timeout_s: F8
+    balancing: I1  # 0 random, 1 least_request, 2 pooled
+    mem_base_gib: F8
+    mem_slot_gib: F8
+    cpu_request: F8  # cores
+    mem_request_gib: F8
+    cpu_limit: F8
+    mem_limit_gib: F8
+    start_mean_s: F8
+    start_cv: F8
+    grace_s: F8
+    backlog_age_slo_s: F8
+    deadline_s: F8
+    metric_age_s: F8  # base age of this workload's samples; the scrape's sawtooth comes on top
+
+
+class Flow(NamedTuple):
+    """What one tick hands to the next, per workload."""
+
+    spec_replicas: I4  # (B, W) spec.replicas
+    n_ready: I4
+    n_starting: I4
+    n_pending: I4
+    n_terminating: I4
+    ready_pod_s: F8  # (B, W) ready pod-seconds of the tick in work
+    young_until_s: F8  # until then some ready pod is younger than the HPA's CPU initialization
+    backlog: F8  # (B, W) requests waiting
+    queue_state: F8  # (B, W, Q) fluid FIFO of kinds queue and batch
+    busy: F8  # (B, W) mean busy slots of the last tick
+    cpu_per_pod: F8  # (B, W) cores a ready pod used in the last tick
+    mem_per_pod_gib: F8
+    speed: F8  # (B, W) service speed under CPU contention and limits, (0, 1]
+    bound_in_group: I4  # (B, W, G) bound pods per node group, terminating ones included
+    cum_cpu_s: F8  # (B, W, H) cumulative core-seconds at the end of each tick (ring)
+    cum_mem_gib_s: F8  # (B, W, H)
+    cum_ready_s: F8  # (B, W, H) cumulative ready pod-seconds
+    cum_offered: F8  # (B, W, H) cumulative requests
+    cum_bad: F8  # (B, W, H)
+    backlog_ring: F8  # (B, W, H)
+
+
+class Rows(NamedTuple):
+    """Accumulators of 5-minute rows (a ring of Y rows), and totals over the horizon."""
+
+    work: F8  # (B, Y, F, W)
+    group: F8  # (B, Y, N_GROUP_FIELDS, G)
+    cluster: F8  # (B, Y, N_CLUSTER_FIELDS)
+
+
+class Clock(NamedTuple):
+    """Controllers' own periods and phases, and what the tick needs between events."""
+
+    tick_s: F8  # (B,) length of a tick
+    hpa_period_s: F8  # (B,)
+    ca_period_s: F8  # (B,)
+    lowest_priority: I4  # (B,) of all workloads
+    priorities: I1  # (B,) 1: workloads differ in priority, so preemption is possible
+    preempting: I1  # (B,) 1: victims of a preemption are still terminating
+    fresh: I1  # (B,) 1: pods were created since the scheduler looked
+    hpa_order: I4  # (B, W) workloads by phase of their HPA sync
+    hpa_phase_s: F8  # (B, W) in [0, sync period)
+    hpa_next: I8  # (B,) index of the next sync: cycle * W + position
+    ca_next_s: F8  # (B,) next Cluster Autoscaler loop; inf = none
+    retry: I1  # (B,) 1: something was freed, unschedulable pods are worth another look
+    first_tick: I8  # (B,) tick that the simulation started with (negative: warm-up)
+    pool_max: I4  # (B, L) nodes of a pool in all
+    active: I4  # (B, P) pods that are starting or terminating
+    active_at: I4  # (B, P) position in `active`, -1 = not in it
+    n_active: I4  # (B,)
+    node_extra_s: F8  # (B, G) node-seconds in this tick beyond live nodes * dt (signed)
+    live_nodes: I4  # (B, G) billed nodes
+    drain_since_s: F8  # (B, N) start of a drain
+    n_draining: I4  # (B,)
+    n_booting: I4  # (B,)
+    overflow: I4  # (B,) pods or nodes that found no slot: must stay 0
+
+
+def empty_flow(b: int, w: int, g: int, history: int, queue_fields: int) -> Flow:
+    """All zero, speed 1."""
+    i4, f8 = np.int32, np.float64
+    return Flow(
+        *(np.zeros((b, w), i4) for _ in range(5)),
+        *(np.zeros((b, w), f8) for _ in range(3)),
+        np.zeros((b, w, queue_fields)),
+        *(np.zeros((b, w), f8) for _ in range(3)),
+        np.ones((b, w)),
+        np.zeros((b, w, g), i4),
+        *(np.zeros((b, w, history)) for _ in range(6)),
+    )
+
+
+def empty_rows(b: int, y: int, w: int, g: int) -> Rows:
+    """All zero."""
+    return Rows(
+        np.zeros((b, y, N_FIELDS, w)), np.zeros((b, y, N_GROUP_FIELDS, g)), np.zeros((b, y, N_CLUSTER_FIELDS))
+    )

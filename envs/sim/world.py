@@ -1,0 +1,57 @@
+"""Every array of a batch of clusters in one nested tuple: what the tick kernel works on."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from envs.sim.flow import Clock, Flow, Rows, Service
+from envs.sim.state import F8, I4, Classes, Groups, Nodes, Pods, Topology
+
+
+class Money(NamedTuple):
+    """How a node's dollars are split between its CPU and its memory, (B, G)."""
+
+    cpu_share: F8  # of the node's price
+    cap_cpu: F8  # cores sold
+    cap_mem_gib: F8
+
+
+class Scratch(NamedTuple):
+    """Working memory of one tick, so that kernels allocate nothing. One row per cluster."""
+
+    node_cpu: F8  # (B, N) cores wanted by ready pods
+    node_mem: F8  # (B, N) GiB
+    granted: F8  # (B, W) cores granted on full nodes
+    wanted: F8  # (B, W)
+    failed: I4  # (B, W) pass in which the class found no node
+    passes: I4  # (B,)
+    event_s: F8  # (B, E) times of this tick's events
+    event_kind: I4  # (B, E)
+    event_id: I4  # (B, E)
+
+
+class Sim(NamedTuple):
+    """A batch of clusters. `hpa*` and `ca*` are the controllers' own configuration and memory."""
+
+    classes: Classes
+    topology: Topology
+    groups: Groups
+    nodes: Nodes
+    pods: Pods
+    service: Service
+    flow: Flow
+    rows: Rows
+    clock: Clock
+    money: Money
+    scratch: Scratch
+    rng: Any  # (B, N_STREAMS) uint64
+    tables: Any  # envs.sim.queueing.QueueTables
+    hpa: Any  # envs.controllers.hpa.HpaArrays
+    hpa_state: Any
+    hpa_sample: Any
+    profile: Any  # envs.controllers.scheduler profile
+    scheduler: Any  # its scratch
+    ca: Any  # envs.controllers.cluster_autoscaler.CaConfig
+    ca_state: Any
+    ca_out: Any
+    static_replicas: I4  # (B, W) fixed count, -1 = the HPA decides

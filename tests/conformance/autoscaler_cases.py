@@ -1,0 +1,7 @@
+"""Adapters for the Cluster Autoscaler's topics (topic -> Case -> Result)."""
+
+from __future__ import annotations
+
+from tests.conformance.cases import Adapter
+
+ADAPTERS: dict[str, Adapter] = {}
