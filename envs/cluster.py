@@ -84,9 +84,9 @@ class NodePool:
     instance_types: tuple[str, ...]
     zones: tuple[str, ...] = ("zone-a",)
     capacity_type: CapacityType = "on-demand"
-    min_nodes: int = 0  # per pool, split over its groups as evenly as they go
-    max_nodes: int = 100
-    initial_nodes: int = 1
+    min_nodes: int = 0  # of the first type, split over the zones as evenly as they go
+    max_nodes: int = 100  # of the pool in all; every group may reach it alone
+    initial_nodes: int = 1  # of the first type, split over the zones
     labels: tuple[tuple[str, str], ...] = ()
     taints: tuple[Taint, ...] = ()
     boot_delay_s: float = 90.0  # request to Ready, mean

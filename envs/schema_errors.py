@@ -33,7 +33,7 @@ def describe_validation_error(
     value, mend = _value_and_mend(dict(finding), model)
     if len(findings) > 1:
         mend += f" (and {len(findings) - 1} more)"
-    where = field_path(path)
+    where = field_path(path) or _cause_field(dict(finding)) or "document"
     if document is not None and document.lines:
         where = f"line {document.line_of(path)}: {where}"
     return InputError(file, where, value, mend)
@@ -58,7 +58,13 @@ def field_path(path: Iterable[str | int]) -> str:
             text += f"[{part}]"
         else:
             text += ("." if text else "") + repr(part[:60])[1:-1]
-    return text or "document"
+    return text
+
+
+def _cause_field(finding: dict[str, Any]) -> str:
+    """The field that a check of the whole mapping names itself."""
+    cause = finding.get("ctx", {}).get("error")
+    return cause.field if isinstance(cause, InputError) else ""
 
 
 def _value_and_mend(finding: dict[str, Any], model: type[BaseModel] | None) -> tuple[object, str]:

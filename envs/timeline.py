@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from envs.cluster import ClusterSpec
+
 Array = NDArray[np.float64]
 ROW_S = 300.0
 
@@ -32,6 +34,29 @@ class Names:
     group_type: tuple[str, ...]
     group_zone: tuple[str, ...]
     group_capacity_type: tuple[str, ...]
+
+    @staticmethod
+    def of(cluster: ClusterSpec) -> Names:
+        """Labels of a cluster; groups are every (pool, type, zone) in declaration order."""
+        groups = [
+            (index, pool, machine, zone)
+            for index, pool in enumerate(cluster.node_pools)
+            for machine in pool.instance_types
+            for zone in pool.zones
+        ]
+        return Names(
+            workloads=tuple(w.name for w in cluster.workloads),
+            namespaces=tuple(w.namespace for w in cluster.workloads),
+            teams=tuple(w.team for w in cluster.workloads),
+            slo_targets=tuple(w.slo_target for w in cluster.workloads),
+            kinds=tuple(w.kind for w in cluster.workloads),
+            pools=tuple(pool.name for pool in cluster.node_pools),
+            groups=tuple(f"{pool.name}/{machine}/{zone}" for _, pool, machine, zone in groups),
+            group_pool=tuple(index for index, *_ in groups),
+            group_type=tuple(machine for *_, machine, _ in groups),
+            group_zone=tuple(zone for *_, zone in groups),
+            group_capacity_type=tuple(pool.capacity_type for _, pool, *_ in groups),
+        )
 
 
 @dataclass(frozen=True)

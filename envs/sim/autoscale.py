@@ -21,7 +21,7 @@ def autoscale(s: Any, b: int, now_s: float, row: int, tick_end_s: float) -> None
     """One Cluster Autoscaler loop and its consequences."""
     ca_loop(s.classes, s.topology, s.groups, s.nodes, s.pods, s.ca, s.ca_state, s.ca_out, s.rng, b, now_s)
     for g in range(s.groups.price.shape[1]):
-        for _ in range(s.ca_out.add[b, g]):
+        for _ in range(min(s.ca_out.add[b, g], pool_room(s, b, s.groups.pool[b, g]))):
             if request_node(s.nodes, s.groups, s.clock, s.rng, b, g, now_s, tick_end_s) >= 0 and row >= 0:
                 s.rows.cluster[b, row, NODES_ADDED] += 1.0
     for i in range(s.ca_out.n_remove[b]):
@@ -29,6 +29,16 @@ def autoscale(s: Any, b: int, now_s: float, row: int, tick_end_s: float) -> None
         if s.nodes.phase[b, n] == NODE_READY:
             start_drain(s.nodes, s.clock, b, n, now_s)
             drain_node(s, b, n, now_s, row, tick_end_s)
+
+
+@inner
+def pool_room(s: Any, b: int, pool: int) -> int:
+    """Nodes that the pool's own maximum leaves."""
+    live = 0
+    for g in range(s.groups.pool.shape[1]):
+        if s.groups.pool[b, g] == pool:
+            live += s.clock.live_nodes[b, g]
+    return max(s.clock.pool_max[b, pool] - live, 0)
 
 
 @inner
@@ -41,7 +51,7 @@ def drain_node(s: Any, b: int, n: int, now_s: float, row: int, tick_end_s: float
         if s.pods.phase[b, p] != POD_TERMINATING:
             healthy = s.flow.n_ready[b, w]
             if pdb_allowed(s.classes, b, w, healthy, s.flow.spec_replicas[b, w]) > 0:
-                terminate_pod(s.pods, s.flow, s.clock, s.service, b, p, now_s, tick_end_s)
+                terminate_pod(s.pods, s.flow, s.clock, s.service, s.topology, s.nodes, b, p, now_s, tick_end_s)
                 if row >= 0:
                     s.rows.cluster[b, row, PODS_EVICTED] += 1.0
                 reconcile(s, b, w, now_s, row, tick_end_s)

@@ -6,7 +6,6 @@ loops at its own period; after each of them the scheduler looks at what is new.
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -113,13 +112,7 @@ def _handle(s: Any, b: int, kind: int, item: int, now_s: float, row: int, tick_e
         make_ready(s.pods, s.flow, s.clock, b, item, tick_end_s)
     elif s.pods.phase[b, item] == POD_TERMINATING and s.pods.gone_s[b, item] <= now_s:
         n = s.pods.node[b, item]
-        finish_pod(s.pods, s.flow, s.clock, s.classes, s.topology, s.nodes, b, item)
+        finish_pod(s.pods, s.flow, s.clock, s.classes, s.nodes, b, item)
         if s.nodes.phase[b, n] == NODE_DRAINING and s.nodes.n_pods[b, n] == 0:
             drop_node(s, b, n, now_s, row, tick_end_s)
 
-
-@inner
-def first_sync(s: Any, b: int, from_s: float) -> None:
-    """Set the sync counter to the first one at or after from_s (floor division keeps phases)."""
-    w_count = s.clock.hpa_order.shape[1]
-    s.clock.hpa_next[b] = int(math.floor(from_s / s.clock.hpa_period_s[b])) * w_count

@@ -116,6 +116,8 @@ class Clock(NamedTuple):
     hpa_next: I8  # (B,) index of the next sync: cycle * W + position
     ca_next_s: F8  # (B,) next Cluster Autoscaler loop; inf = none
     retry: I1  # (B,) 1: something was freed, unschedulable pods are worth another look
+    first_tick: I8  # (B,) tick that the simulation started with (negative: warm-up)
+    pool_max: I4  # (B, L) nodes of a pool in all
     active: I4  # (B, P) pods that are starting or terminating
     active_at: I4  # (B, P) position in `active`, -1 = not in it
     n_active: I4  # (B,)

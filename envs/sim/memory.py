@@ -76,7 +76,7 @@ def _relieve_nodes(s: Any, b: int, row: int, tick_end_s: float) -> None:
         if s.scratch.node_mem[b, n] > room:
             worst = _furthest_over(s, b, n)
             if worst >= 0:
-                terminate_pod(s.pods, s.flow, s.clock, s.service, b, worst, tick_end_s, tick_end_s)
+                terminate_pod(s.pods, s.flow, s.clock, s.service, s.topology, s.nodes, b, worst, tick_end_s, tick_end_s)
                 if row >= 0:
                     s.rows.cluster[b, row, PODS_EVICTED] += 1.0
 

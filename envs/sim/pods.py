@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from envs.controllers.placement import bind, unbind
+from envs.controllers.placement import bind, count_pod, reserve
 from envs.sim.jit import inner
 from envs.sim.random import RNG_START, lognormal
 from envs.sim.state import POD_FREE, POD_PENDING, POD_READY, POD_STARTING, POD_TERMINATING
@@ -130,9 +130,13 @@ def make_ready(pods: Any, flow: Any, clock: Any, b: int, p: int, tick_end_s: flo
 
 @inner
 def terminate_pod(
-    pods: Any, flow: Any, clock: Any, service: Any, b: int, p: int, now_s: float, tick_end_s: float
-) -> None:
-    """Delete pod p: a pending one is gone at once, a bound one holds its requests for its grace time."""
+    pods: Any, flow: Any, clock: Any, service: Any, topology: Any, nodes: Any,
+    b: int, p: int, now_s: float, tick_end_s: float,
+) -> None:  # fmt: skip
+    """Delete pod p: a pending one is gone at once, a bound one holds its requests for its grace time.
+
+    Topology spread no longer counts it from now on, as in the real scheduler.
+    """
     w = pods.workload[b, p]
     phase = pods.phase[b, p]
     if phase == POD_PENDING:
@@ -147,6 +151,7 @@ def terminate_pod(
         flow.n_starting[b, w] -= 1
     flow.n_terminating[b, w] += 1
     pods.phase[b, p] = POD_TERMINATING
+    count_pod(topology, nodes, b, w, pods.node[b, p], -1)
     pods.gone_s[b, p] = now_s + service.grace_s[b, w]
     _activate(clock, b, p)
 
@@ -167,12 +172,12 @@ def restart_pod(
 
 @inner
 def finish_pod(
-    pods: Any, flow: Any, clock: Any, classes: Any, topology: Any, nodes: Any, b: int, p: int
+    pods: Any, flow: Any, clock: Any, classes: Any, nodes: Any, b: int, p: int
 ) -> None:
     """A terminating pod is gone: its node's room is free again."""
     w = pods.workload[b, p]
     n = pods.node[b, p]
-    unbind(classes, topology, nodes, b, w, n)
+    reserve(classes, nodes, b, w, n, -1)
     nxt, prv = pods.next_n[b, p], pods.prev_n[b, p]
     if prv >= 0:
         pods.next_n[b, prv] = nxt

@@ -33,7 +33,7 @@ def reconcile(s: Any, b: int, w: int, now_s: float, row: int, tick_end_s: float)
         p = deletion_choice(s.pods, s.nodes, b, w, now_s)
         if p < 0:
             return
-        terminate_pod(s.pods, s.flow, s.clock, s.service, b, p, now_s, tick_end_s)
+        terminate_pod(s.pods, s.flow, s.clock, s.service, s.topology, s.nodes, b, p, now_s, tick_end_s)
         have -= 1
 
 

@@ -60,7 +60,7 @@ def _preempt(s: Any, b: int, now_s: float, row: int, tick_end_s: float) -> None:
             continue
         for k in range(s.scheduler.n_victims[b]):
             victim = s.scheduler.victims[b, k]
-            terminate_pod(s.pods, s.flow, s.clock, s.service, b, victim, now_s, tick_end_s)
+            terminate_pod(s.pods, s.flow, s.clock, s.service, s.topology, s.nodes, b, victim, now_s, tick_end_s)
             if row >= 0:
                 s.rows.cluster[b, row, PODS_EVICTED] += 1.0
         s.clock.preempting[b] = 1

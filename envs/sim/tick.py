@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from envs.sim.billing import bill_tick
-from envs.sim.events import first_sync, run_events
-from envs.sim.jit import kernel
+from envs.sim.events import run_events
+from envs.sim.jit import inner, kernel
 from envs.sim.load import serve_workload, set_speeds
 from envs.sim.memory import enforce_memory
+from envs.sim.nodes import make_node_ready, request_node
 
 
 @kernel
@@ -35,16 +36,19 @@ def run_ticks(s: Any, arrivals: Any, first: int, last: int, tick0: int, ticks_pe
             enforce_memory(s, b, row, (tick + 1) * dt)
 
 
-@kernel
-def prime(s: Any, b: int, from_s: float) -> None:
-    """Set cluster b's controllers to start at from_s (a multiple of the HPA period is best)."""
-    first_sync(s, b, from_s)
-
-
-
-@kernel
+@inner
 def _start_tick(s: Any, b: int, dt: float) -> None:
     for w in range(s.flow.ready_pod_s.shape[1]):
         s.flow.ready_pod_s[b, w] = s.flow.n_ready[b, w] * dt
     for g in range(s.clock.node_extra_s.shape[1]):
         s.clock.node_extra_s[b, g] = 0.0
+
+
+@kernel
+def place_initial(s: Any, b: int, g: int, count: int, now_s: float) -> None:
+    """Give cluster b `count` nodes of group g that are Ready at now_s."""
+    for _ in range(count):
+        n = request_node(s.nodes, s.groups, s.clock, s.rng, b, g, now_s, now_s)
+        if n >= 0:
+            s.nodes.ready_s[b, n] = now_s
+            make_node_ready(s.nodes, s.clock, b, n)

@@ -1,0 +1,59 @@
+"""Where the money went: pure functions over the terms that the simulator accumulates.
+
+node dollars of a pool = used + requested but unused + idle. Definitions are with
+`envs.sim.billing`; the terms add up to the bill to the last bit that floating point allows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from envs.timeline import Names, Timeline
+
+Terms = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """Named terms of one run, USD and counts over the horizon."""
+
+    node_usd: Terms  # per "pool/capacity type"
+    used_usd: Terms  # per pool
+    requested_unused_usd: Terms
+    idle_usd: Terms
+    workload_usd: Terms  # allocated; the rest of node_usd is idle
+    requests: float
+    bad_requests: float
+    churn: Terms  # pods started, pods evicted, nodes added, nodes removed, replica changes
+
+    @property
+    def total_usd(self) -> float:
+        return sum(self.node_usd.values())
+
+
+def ledger_of(timeline: Timeline, names: Names) -> Ledger:
+    """Sum a timeline into named terms."""
+    per_group = timeline.node_usd.sum(axis=0)
+    node_usd: Terms = {}
+    for g, usd in enumerate(per_group):
+        key = f"{names.pools[names.group_pool[g]]}/{names.group_capacity_type[g]}"
+        node_usd[key] = node_usd.get(key, 0.0) + float(usd)
+    return Ledger(
+        node_usd=node_usd,
+        used_usd=_named(names.pools, timeline.used_usd),
+        requested_unused_usd=_named(names.pools, timeline.requested_unused_usd),
+        idle_usd=_named(names.pools, timeline.idle_usd),
+        workload_usd=_named(names.workloads, timeline.workload_usd),
+        requests=float(timeline.good.sum() + timeline.bad.sum()),
+        bad_requests=float(timeline.bad.sum()),
+        churn={
+            key: float(getattr(timeline, key).sum())
+            for key in ("pods_started", "pods_evicted", "nodes_added", "nodes_removed", "replica_changes")
+        },
+    )
+
+
+def _named(names: tuple[str, ...], values: np.ndarray) -> Terms:
+    return {name: float(v) for name, v in zip(names, values.sum(axis=0), strict=True)}

@@ -1,0 +1,140 @@
+"""Any stack on a scenario: the one loop that what-if, tuning and evaluation stand on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from envs.demand import Demand, rate_quantile
+from envs.scenario import Scenario
+from envs.sim.cluster_sim import ClusterSim
+from envs.sim.pack import Case
+from envs.sim.pack_placement import node_groups, requests
+from envs.sim.queueing import load_tables, replicas_needed
+from envs.sim.rows import timeline_of
+from envs.stack import Stack, StaticReplicas
+from envs.timeline import Names, Rollout, Sink
+
+DAY_S = 86400.0
+BALANCING = {"random": 0, "least_request": 1, "pooled": 2}
+
+
+def rollout(
+    scenario: Scenario,
+    stack: Stack,
+    seed: int,
+    *,
+    days: float | None = None,
+    sink: Sink | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> Rollout:
+    """Run `stack` on `scenario` for its horizon (or the first `days`); one Timeline per day to `sink`.
+
+    progress is called with simulated days done. Equal scenario, stack, seed and version give equal
+    bytes; the demand does not depend on the stack.
+    """
+    began = time.monotonic()
+    demand = Demand.pack([scenario], [seed])
+    sim = ClusterSim([case_of(scenario, stack, seed, demand)], rows=rows_per_day(scenario))
+    _warm_up(sim, demand)
+    horizon_s = min(scenario.horizon_s, days * DAY_S) if days else scenario.horizon_s
+    total = max(round(horizon_s / scenario.tick_s), 1)
+    names = names_of(scenario)
+    chunk = rows_per_day(scenario) * sim.row_ticks
+    while sim.tick < total:
+        sim.clear_rows()
+        first, n = sim.tick, min(chunk, total - sim.tick)
+        sim.run(demand.arrivals(first, n))
+        if sink is not None:
+            sink(timeline_of(sim, names, first, n))
+        if progress is not None:
+            progress(sim.tick * scenario.tick_s / DAY_S)
+    return Rollout(
+        scenario=scenario.name,
+        stack=stack.name,
+        seed=seed,
+        names=names,
+        horizon_s=total * scenario.tick_s,
+        ticks=total,
+        wall_s=time.monotonic() - began,
+        unreachable_slos=unreachable_slos(scenario),
+        unschedulable=unschedulable(scenario),
+        notes=demand.notes,
+        info={},
+    )
+
+
+def rows_per_day(scenario: Scenario) -> int:
+    """5-minute rows in a day's chunk."""
+    return int(np.ceil(DAY_S / (max(round(300.0 / scenario.tick_s), 1) * scenario.tick_s)))
+
+
+def case_of(scenario: Scenario, stack: Stack, seed: int, demand: Demand) -> Case:
+    """A cluster of a batch; fixed replica counts are worked out from the load's quantile."""
+    first = demand.rates(0, 1)[0, 0]
+    replicas = None
+    if isinstance(stack.replicas, StaticReplicas):
+        replicas = [static_count(scenario, stack.replicas, w) for w in range(len(scenario.cluster.workloads))]
+    return Case(scenario, stack, seed, first, replicas)
+
+
+def static_count(scenario: Scenario, static: StaticReplicas, w: int) -> int:
+    """Replicas that carry the load's quantile at the wanted utilization, within the bounds."""
+    workload = scenario.cluster.workloads[w]
+    rps = rate_quantile(scenario, w, static.quantile)
+    need = rps / (workload.service.capacity_rps * static.utilization) * static.headroom
+    return int(np.clip(np.ceil(need - 1e-9), max(workload.min_replicas, 1), workload.max_replicas))
+
+
+def _warm_up(sim: ClusterSim, demand: Demand) -> None:
+    while sim.tick < 0:
+        n = min(-sim.tick, 2000)
+        sim.run(demand.arrivals(sim.tick, n))
+
+
+def names_of(scenario: Scenario) -> Names:
+    """Axis labels of this scenario's timelines."""
+    cluster = scenario.cluster
+    groups = node_groups(cluster)
+    return Names(
+        workloads=tuple(w.name for w in cluster.workloads),
+        namespaces=tuple(w.namespace for w in cluster.workloads),
+        teams=tuple(w.team for w in cluster.workloads),
+        slo_targets=tuple(w.slo_target for w in cluster.workloads),
+        kinds=tuple(w.kind for w in cluster.workloads),
+        pools=tuple(p.name for p in cluster.node_pools),
+        groups=tuple(g.name for g in groups),
+        group_pool=tuple(g.pool for g in groups),
+        group_type=tuple(g.machine.name for g in groups),
+        group_zone=tuple(g.zone for g in groups),
+        group_capacity_type=tuple(g.spec.capacity_type for g in groups),
+    )
+
+
+def unreachable_slos(scenario: Scenario) -> tuple[str, ...]:
+    """Services whose SLO no replica count can meet: too many requests are slow on an idle replica."""
+    tables, out = load_tables(), []
+    for w in scenario.cluster.workloads:
+        s = w.service
+        args = (s.slots, s.service_time_s, s.service_cv, s.threshold_s, BALANCING[s.balancing])
+        if w.kind == "service" and replicas_needed(tables, 1e-3, w.slo_target, *args, 1_000_000) < 0:
+            out.append(w.name)
+    return tuple(out)
+
+
+def unschedulable(scenario: Scenario) -> tuple[str, ...]:
+    """Workloads whose pod is larger than the free room of every node type in the scenario."""
+    out = []
+    for w in scenario.cluster.workloads:
+        cpu, memory, _, gpu = requests(w)
+        fits = any(
+            cpu <= round((g.machine.allocatable_cpu - g.spec.daemon_cpu) * 1000)
+            and memory <= (g.machine.allocatable_memory_gib - g.spec.daemon_memory_gib) * 2**30
+            and gpu <= g.machine.gpu
+            for g in node_groups(scenario.cluster)
+        )
+        if not fits:
+            out.append(w.name)
+    return tuple(out)

@@ -1,0 +1,230 @@
+"""Scenario + stack + seed -> a Sim: every array of a batch of clusters, ready to be primed and run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from envs.cluster import ClusterSpec, Workload
+from envs.controllers.cluster_autoscaler import empty_ca_output, empty_ca_state, pack_autoscaler
+from envs.controllers.hpa_pack import empty_hpa_sample, empty_hpa_state, pack_hpa
+from envs.controllers.scheduler import pack_profile, scheduler_scratch
+from envs.scenario import Scenario
+from envs.sim.flow import BATCH, QUEUE, SERVICE, Clock, Service, empty_flow, empty_rows
+from envs.sim.pack_placement import GIB, node_groups, pack_placement, requests
+from envs.sim.queueing import load_tables
+from envs.sim.random import seed_streams
+from envs.sim.state import Groups, empty_nodes, empty_pods
+from envs.sim.world import Money, Scratch, Sim
+from envs.stack import ClusterAutoscaler, HpaSpec, Stack, StaticReplicas
+
+KINDS = {"service": SERVICE, "queue": QUEUE, "batch": BATCH}
+BALANCING = {"random": 0, "least_request": 1, "pooled": 2}
+QUEUE_FIELDS = 8
+# What a core and a GiB cost in a node's price, USD/h: only their ratio matters, for splitting a
+# node's dollars. OpenCost's published defaults for on-demand nodes (CPU 0.031611, RAM 0.004237).
+CORE_USD_PER_H, GIB_USD_PER_H = 0.031611, 0.004237
+HISTORY_S = 180.0  # oldest sample 60 s + window 60 s, with room
+MAX_POD_SLOTS = 4_000_000
+
+
+@dataclass(frozen=True)
+class Case:
+    """One cluster of a batch. replicas: fixed count per workload for StaticReplicas, else None."""
+
+    scenario: Scenario
+    stack: Stack
+    seed: int
+    first_rps: Any  # (W,) load at the start
+    replicas: Any = None  # (W,) int
+
+
+def hpa_of(stack: Stack, w: Workload) -> HpaSpec:
+    """The HPA in force for workload w: its own object where it has one, else the stack's."""
+    if stack.use_workload_hpa and isinstance(w.hpa, HpaSpec):
+        return w.hpa
+    return stack.replicas if isinstance(stack.replicas, HpaSpec) else HpaSpec()
+
+
+def initial_replicas(w: Workload, rps: float) -> int:
+    """What the load at the start needs at 60 % of capacity, within the workload's bounds."""
+    if w.initial_replicas is not None:
+        return w.initial_replicas
+    need = int(np.ceil(rps / (0.6 * w.service.capacity_rps)))
+    return int(np.clip(need, max(w.min_replicas, 1), w.max_replicas))
+
+
+def pod_slots(cluster: ClusterSpec) -> int:
+    """Room for every workload at its maximum with as many again terminating for a quarter of them."""
+    return min(int(sum(w.max_replicas for w in cluster.workloads) * 1.5) + 64, MAX_POD_SLOTS)
+
+
+def node_slots(cluster: ClusterSpec) -> int:
+    return sum(p.max_nodes for p in cluster.node_pools) + 64
+
+
+def pack(cases: Sequence[Case], *, rows: int, warmup_ticks: int) -> Sim:
+    """Arrays for these clusters at tick -warmup_ticks: nodes asked for, no pods yet (see ClusterSim)."""
+    clusters = [c.scenario.cluster for c in cases]
+    B, W = len(cases), max(len(c.workloads) for c in clusters)
+    classes, topology, groups = pack_placement(clusters)
+    G = groups.price.shape[1]
+    N, P = max(map(node_slots, clusters)), max(map(pod_slots, clusters))
+    dt = cases[0].scenario.tick_s
+    history = int(np.ceil(HISTORY_S / dt)) + 3
+    nodes, pods = empty_nodes(B, W, N, classes.req.shape[2]), empty_pods(B, W, P)
+    hpa = _pack_hpa(cases, W)
+    autoscalers = [c.stack.nodes if isinstance(c.stack.nodes, ClusterAutoscaler) else None for c in cases]
+    ca = pack_autoscaler([a or ClusterAutoscaler() for a in autoscalers], groups, group_names=_group_names(cases, G))
+    service = _pack_service(cases, W)
+    return Sim(
+        classes=classes,
+        topology=topology,
+        groups=groups,
+        nodes=nodes,
+        pods=pods,
+        service=service,
+        flow=empty_flow(B, W, G, history, QUEUE_FIELDS),
+        rows=empty_rows(B, rows, W, G),
+        clock=_pack_clock(cases, autoscalers, W, G, N, P, warmup_ticks),
+        money=_pack_money(groups),
+        scratch=_scratch(B, W, N, P),
+        rng=seed_streams([c.seed for c in cases]),
+        tables=load_tables(),
+        hpa=hpa,
+        hpa_state=empty_hpa_state(hpa),
+        hpa_sample=empty_hpa_sample(B, W, hpa.metric.shape[2]),
+        profile=pack_profile([c.stack.scheduler for c in cases]),
+        scheduler=scheduler_scratch(classes, topology, nodes, pods),
+        ca=ca,
+        ca_state=empty_ca_state(classes, topology, groups, nodes, pods),
+        ca_out=empty_ca_output(groups, nodes),
+        static_replicas=_static(cases, W),
+    )
+
+
+def _group_names(cases: Sequence[Case], G: int) -> list[list[str]]:
+    names = [[g.name for g in node_groups(c.scenario.cluster)] for c in cases]
+    return [n + [""] * (G - len(n)) for n in names]
+
+
+def _static(cases: Sequence[Case], W: int) -> Any:
+    """Fixed replica counts; -1 where the HPA decides; 0 for padding."""
+    out = np.zeros((len(cases), W), np.int32)
+    for b, case in enumerate(cases):
+        for i, w in enumerate(case.scenario.cluster.workloads):
+            own = case.stack.use_workload_hpa and w.hpa is not None
+            fixed = isinstance(case.stack.replicas, StaticReplicas) and not own
+            out[b, i] = case.replicas[i] if fixed else -1
+    return out
+
+
+def _pack_hpa(cases: Sequence[Case], W: int) -> Any:
+    B = len(cases)
+    specs = [[HpaSpec()] * W for _ in cases]
+    capacity, cpu, memory = np.ones((B, W)), np.ones((B, W), np.int64), np.ones((B, W), np.int64)
+    low, high = np.ones((B, W), np.int32), np.ones((B, W), np.int32)
+    for b, case in enumerate(cases):
+        for i, w in enumerate(case.scenario.cluster.workloads):
+            specs[b][i] = hpa_of(case.stack, w)
+            capacity[b, i] = w.service.capacity_rps
+            cpu[b, i], memory[b, i] = requests(w)[:2]
+            low[b, i], high[b, i] = w.min_replicas, w.max_replicas
+    return pack_hpa(
+        specs, capacity_rps=capacity, cpu_request_milli=cpu, memory_request_bytes=memory, min_replicas=low,
+        max_replicas=high,
+    )  # fmt: skip
+
+
+def _row(case: Case, w: Workload) -> list[float]:
+    s = w.service
+    return [
+        KINDS[w.kind], s.slots, s.service_time_s, s.service_cv, s.cpu_s_per_request, s.threshold_s, s.timeout_s,
+        BALANCING[s.balancing], s.memory_base_gib, s.memory_per_busy_slot_gib, w.cpu_request, w.memory_request_gib,
+        w.cpu_limit, w.memory_limit_gib, w.start_delay_s, w.start_delay_cv, w.grace_s, w.backlog_age_slo_s,
+        w.deadline_s, 0.0,
+    ]  # fmt: skip
+
+
+def _pack_service(cases: Sequence[Case], W: int) -> Service:
+    """One plane per field; padding has slot 1 and service time 1."""
+    width = len(Service._fields)
+    planes = np.zeros((width, len(cases), W))
+    planes[1:3] = 1.0
+    for b, case in enumerate(cases):
+        for i, w in enumerate(case.scenario.cluster.workloads):
+            planes[:, b, i] = _row(case, w)
+        rng = np.random.default_rng([case.seed, 101])
+        planes[width - 1, b] = rng.uniform(15.0, 45.0, W)  # plus the scrape's sawtooth: 15-60 s old
+    fields = [np.ascontiguousarray(p) for p in planes]
+    fields[0], fields[7] = fields[0].astype(np.int8), fields[7].astype(np.int8)
+    return Service(*fields)
+
+
+def _pack_clock(
+    cases: Sequence[Case], autoscalers: list[ClusterAutoscaler | None], W: int, G: int, N: int, P: int, warmup: int
+) -> Clock:  # fmt: skip
+    B = len(cases)
+    start_s = [-warmup * c.scenario.tick_s for c in cases]
+    period = np.array([_sync_period(c) for c in cases])
+    phase = np.stack([np.random.default_rng([c.seed, 102]).uniform(0, p, W) for c, p in zip(cases, period, strict=True)])
+    ca_phase = [float(np.random.default_rng([c.seed, 103]).uniform(0, 1)) for c in cases]
+    scan = np.array([a.scan_interval_s if a else 10.0 for a in autoscalers])
+    ca_next = [s + p * f if a else np.inf for s, p, f, a in zip(start_s, scan, ca_phase, autoscalers, strict=True)]
+    pools = max(len(c.scenario.cluster.node_pools) for c in cases)
+    pool_max = np.zeros((B, pools), np.int32)
+    priority = [[w.priority for w in c.scenario.cluster.workloads] for c in cases]
+    for b, c in enumerate(cases):
+        for i, pool in enumerate(c.scenario.cluster.node_pools):
+            pool_max[b, i] = pool.max_nodes
+    i1, i4, i8 = np.int8, np.int32, np.int64
+    return Clock(
+        tick_s=np.array([c.scenario.tick_s for c in cases]),
+        hpa_period_s=period,
+        ca_period_s=scan,
+        lowest_priority=np.array([min(p) for p in priority], i4),
+        priorities=np.array([len(set(p)) > 1 for p in priority], i1),
+        preempting=np.zeros(B, i1),
+        fresh=np.zeros(B, i1),
+        hpa_order=np.argsort(phase, axis=1, kind="stable").astype(i4),
+        hpa_phase_s=phase,
+        hpa_next=np.array([int(np.floor(s / p)) * W for s, p in zip(start_s, period, strict=True)], i8),
+        ca_next_s=np.array(ca_next),
+        retry=np.zeros(B, i1),
+        first_tick=np.full(B, -warmup, i8),
+        pool_max=pool_max,
+        active=np.zeros((B, P), i4),
+        active_at=np.full((B, P), -1, i4),
+        n_active=np.zeros(B, i4),
+        node_extra_s=np.zeros((B, G)),
+        live_nodes=np.zeros((B, G), i4),
+        drain_since_s=np.zeros((B, N)),
+        n_draining=np.zeros(B, i4),
+        n_booting=np.zeros(B, i4),
+        overflow=np.zeros(B, i4),
+    )
+
+
+def _sync_period(case: Case) -> float:
+    return hpa_of(case.stack, case.scenario.cluster.workloads[0]).sync_period_s
+
+
+def _pack_money(groups: Groups) -> Money:
+    cpu = groups.cap[..., 0] * 1e-3
+    mem = groups.cap[..., 1] / GIB
+    weight = cpu * CORE_USD_PER_H
+    return Money(weight / np.maximum(weight + mem * GIB_USD_PER_H, 1e-12), np.maximum(cpu, 1e-9), np.maximum(mem, 1e-9))
+
+
+def _scratch(B: int, W: int, N: int, P: int) -> Scratch:
+    events = P + N + 64
+    return Scratch(
+        node_cpu=np.zeros((B, N)), node_mem=np.zeros((B, N)), granted=np.zeros((B, W)), wanted=np.zeros((B, W)),
+        failed=np.zeros((B, W), np.int32), passes=np.zeros(B, np.int32), event_s=np.zeros((B, events)),
+        event_kind=np.zeros((B, events), np.int32), event_id=np.zeros((B, events), np.int32),
+    )  # fmt: skip
+
+
