@@ -51,9 +51,9 @@ class NoiseModel:
     fitted on the one-minute training traces (docs/design/demand.md).
     """
 
-    cv: float = 0.05
-    tau_s: float = 60.0
-    dispersion: float = 1.5
+    cv: float = 0.041
+    tau_s: float = 1000.0
+    dispersion: float = 2.0
     enabled: bool = True
 
 
