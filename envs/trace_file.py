@@ -220,7 +220,7 @@ def _filled(part: _Part, time: F8, max_gap_s: float, gaps: list[Gap]) -> F8:
     for start, length, i in found:
         if length > max_gap_s:
             where = f"{part.table.at(int(part.rows[i]))}, column {part.name}"
-            mend = f"holes of over max_gap_s = {max_gap_s:g} s are not bridged; fill or cut it, or raise max_gap_s"
+            mend = f"over max_gap_s = {max_gap_s:g} s is not bridged; fill or cut the file, or raise it"
             raise InputError(part.table.path, where, f"{length:g} s without a sample", mend)
         gaps.append(Gap(start - float(time[0]), length, part.name))
     out = part.values.copy() if len(part.time) == len(time) else np.interp(time, part.time, part.values)
