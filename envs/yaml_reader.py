@@ -247,4 +247,6 @@ def _syntax_error(error: yaml.YAMLError, text: str, file: Path | str | None) -> 
         line = text.splitlines()[mark.line : mark.line + 1]
         if line and "\t" in line[0][: len(line[0]) - len(line[0].lstrip())]:
             hint = "; indent with spaces, not with tabs"
+        elif "mapping values" in problem:
+            hint = '; put text that holds ": " into quotes'
     return InputError(file, where, None, f"is not valid YAML: {' '.join(str(problem).split())}{hint}")
