@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
@@ -129,11 +130,20 @@ class StaticNodesModel(StrictModel):
         return spec.StaticNodes()
 
 
+class ShapePointModel(StrictModel):
+    """One point of the scoring curve of RequestedToCapacityRatio."""
+
+    utilization: Count = Field(le=100)
+    """Requested share of the node, percent."""
+    score: Count = Field(le=10)
+    """Score at that share, 0-10."""
+
+
 class SchedulerModel(StrictModel):
     """The kube-scheduler's profile."""
 
-    fit_strategy: Literal["LeastAllocated", "MostAllocated"] = _SCHED.fit_strategy
-    """NodeResourcesFit: spread pods over nodes (LeastAllocated) or pack them (MostAllocated)."""
+    fit_strategy: Literal["LeastAllocated", "MostAllocated", "RequestedToCapacityRatio"] = _SCHED.fit_strategy
+    """NodeResourcesFit: spread pods (LeastAllocated), pack them (MostAllocated), or use fit_shape."""
     fit_weight: Count = Field(default=_SCHED.fit_weight, le=100)
     """Weight of NodeResourcesFit."""
     balanced_weight: Count = Field(default=_SCHED.balanced_weight, le=100)
@@ -146,9 +156,33 @@ class SchedulerModel(StrictModel):
     """Weight of InterPodAffinity and NodeAffinity."""
     percentage_of_nodes_to_score: Count = Field(default=_SCHED.percentage_of_nodes_to_score, le=100)
     """Share of the nodes that is looked at, percent; 0 = adaptive from 100 nodes on."""
+    fit_resources: dict[Literal["cpu", "memory", "gpu"], Annotated[Count, Field(ge=1, le=100)]] = Field(
+        default={"cpu": 1, "memory": 1}, min_length=1
+    )
+    """Weight of each resource within NodeResourcesFit."""
+    fit_shape: tuple[ShapePointModel, ...] = Field(
+        default=tuple(ShapePointModel(utilization=u, score=s) for u, s in _SCHED.fit_shape),
+        min_length=1,
+        max_length=20,
+    )
+    """Scoring curve of RequestedToCapacityRatio, by rising utilization."""
+
+    @field_validator("fit_shape")
+    @classmethod
+    def _rising(cls, points: tuple[ShapePointModel, ...]) -> tuple[ShapePointModel, ...]:
+        for low, high in pairwise(points):
+            if low.utilization >= high.utilization:
+                raise InputError(
+                    None, "fit_shape", high.utilization, "utilization must rise from point to point"
+                )
+        return points
 
     def build(self) -> spec.SchedulerProfile:
-        return spec.SchedulerProfile(**other_fields(self))
+        return spec.SchedulerProfile(
+            fit_resources=tuple(self.fit_resources.items()),
+            fit_shape=tuple((point.utilization, point.score) for point in self.fit_shape),
+            **other_fields(self, "fit_resources", "fit_shape"),
+        )
 
 
 def _kind_or(default: str) -> Discriminator:

@@ -92,7 +92,7 @@ def test_the_file_has_exactly_the_fields_of_the_type_each_with_a_sentence(
 def test_an_empty_file_means_every_default(tmp_path: Path) -> None:
     path = tmp_path / "My Stack!.yaml"
     path.write_text("{}\n")
-    assert load_stack(path) == spec.Stack("my-stack-")
+    assert load_stack(path) == spec.Stack("my-stack-")  # so the defaults of file and types are the same
 
 
 def test_a_stack_spelled_out() -> None:
@@ -190,7 +190,9 @@ def test_a_stack_spelled_out() -> None:
         ("nodes: {scale_down_enabled: maybe}", "must be true or false"),
         ("nodes: {max_cores_total: -5}", "must be greater than 0"),
         ("nodes: {initial_backoff_s: 1h}", "initial_backoff_s: 3600.0: is above max_backoff_s 1800"),
-        ("scheduler: {fit_strategy: Most}", "'LeastAllocated' or 'MostAllocated'"),
+        ("scheduler: {fit_strategy: Most}", "'LeastAllocated', 'MostAllocated' or"),
+        ("scheduler: {fit_shape: [{utilization: 5, score: 1}, {utilization: 5, score: 2}]}", "must rise"),
+        ("scheduler: {fit_resources: {disk: 1}}", "must be 'cpu', 'memory' or 'gpu'"),
         ("name: No Spaces", "name: 'No Spaces'"),
         ("name: [1]", "name: 'list': must be text"),
         ("a: 1\na: 2", "line 2: 'a': this key is given twice"),
@@ -325,6 +327,12 @@ nodes = st.one_of(
         description=st.text(max_size=50),
         replicas=hpas | st.builds(spec.StaticReplicas, shares, shares, st.floats(0.1, 10)),
         nodes=nodes,
+        scheduler=st.builds(
+            spec.SchedulerProfile,
+            fit_strategy=st.sampled_from(["LeastAllocated", "MostAllocated", "RequestedToCapacityRatio"]),
+            fit_resources=st.sampled_from([(("cpu", 1),), (("gpu", 5), ("cpu", 1))]),
+            fit_shape=st.sampled_from([((0, 10), (50, 0), (100, 10)), ((0, 0),)]),
+        ),
         use_workload_hpa=st.booleans(),
     )
 )

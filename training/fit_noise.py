@@ -184,7 +184,7 @@ def _solve(classes: list[_Class], tau_s: float) -> tuple[float, float, float, fl
         white.append((c.operator @ c.operator.T / c.level / size).ravel())
     aim = np.concatenate(target)
     design = np.column_stack([np.concatenate(slow), np.concatenate(white)])
-    candidates: list[F8] = [np.linalg.lstsq(design, aim, rcond=None)[0]]
+    candidates: list[F8] = [np.asarray(np.linalg.lstsq(design, aim, rcond=None)[0], np.float64)]
     for only in (0, 1):
         column = design[:, only]
         alone = np.zeros(2)
@@ -199,7 +199,8 @@ def _row(fit: NoiseFit) -> str:
     dispersion = f"{fit.dispersion:.2f}" if fit.whole else "-"
     fitted = f"{fit.cv:.4f} | {fit.tau_s:.0f} | {dispersion}"
     missed = f"{100 * fit.missed_sd:.2f} % | {100 * fit.missed_p99:.1f} %"
-    return f"| {fit.trace} | {fit.blocks} | {'yes' if fit.whole else 'no'} | {fitted} | {missed} | {fit.error:.3f} |"
+    counts = "yes" if fit.whole else "no"
+    return f"| {fit.trace} | {fit.blocks} | {counts} | {fitted} | {missed} | {fit.error:.3f} |"
 
 
 def _quantiles(fits: list[NoiseFit], q: float) -> list[str]:
