@@ -34,7 +34,7 @@ class Demand:
     load: Load
     tick_s: float
     shape: tuple[int, int]  # (B, W)
-    gaps: tuple[tuple[TraceDemand, Trace], ...]  # traces with bridged holes, to be reported
+    notes: tuple[str, ...]  # bridged holes of the traces in use, one sentence a column
     first_tick: int  # of the warm-up; before it and after last_tick there is no noise to read
     last_tick: int
 
@@ -105,6 +105,24 @@ def load_trace(demand: TraceDemand) -> Trace:
     return _read(demand.path, demand.max_gap_s, stamp)
 
 
+def _note_of(demand: TraceDemand, trace: Trace, horizon_s: float) -> str:
+    """A sentence on the column's bridged holes within the horizon; empty when there are none."""
+    name = demand.column or next(iter(trace.columns))
+    lengths = [
+        gap.length_s
+        for gap in trace.gaps
+        if gap.column in (None, name)
+        and gap.start_s < demand.offset_s + horizon_s
+        and gap.start_s + gap.length_s > demand.offset_s
+    ]
+    if not lengths:
+        return ""
+    count = "1 hole" if len(lengths) == 1 else f"{len(lengths)} holes"
+    total, longest = (f"{length / 60:.4g} min" for length in (sum(lengths), max(lengths)))
+    where = f"{demand.path.name}, column {name}"
+    return f"{where}: {count}, {total} in all, the longest {longest}: bridged by straight lines"
+
+
 class _Packing:
     """Collects curves (shared where equal) and per-workload numbers while a batch is packed."""
 
@@ -115,7 +133,7 @@ class _Packing:
         self.last_tick = max(math.ceil(s.horizon_s / s.tick_s) for s in scenarios)
         self.curves: list[Curve] = []
         self.known: dict[object, int] = {}
-        self.gaps: dict[object, tuple[TraceDemand, Trace]] = {}
+        self.notes: dict[str, None] = {}  # ordered, each once
         shape = (len(scenarios), max(len(s.cluster.workloads) for s in scenarios))
         self.curve = np.zeros(shape, np.int64)
         self.scale, self.offset_s = np.zeros(shape), np.zeros(shape)
@@ -147,9 +165,7 @@ class _Packing:
             anchors=anchor_noise(self.key, self.rho**BLOCK, range(block0, self.last_tick // BLOCK + 2)),
             anchor0=block0,
         )
-        return Demand(
-            load, self.tick_s, self.curve.shape, tuple(self.gaps.values()), self.first_tick, self.last_tick
-        )
+        return Demand(load, self.tick_s, self.curve.shape, tuple(self.notes), self.first_tick, self.last_tick)
 
     def _add(self, b: int, w: int, scenario: Scenario, seed: int) -> None:
         workload, demand, noise = scenario.cluster.workloads[w], scenario.demand[w], scenario.noise
@@ -186,8 +202,9 @@ class _Packing:
                     demand.path, f"column {demand.column}", 0.0, "a load of zeros has no mean to scale"
                 )
             scale *= demand.mean_rps / mean
-        if trace.gaps:
-            self.gaps[(demand.path, demand.column)] = (demand, trace)
+        note = _note_of(demand, trace, scenario.horizon_s)
+        if note:
+            self.notes[note] = None
         key = (demand.path, demand.column, demand.max_gap_s)
         return self._curve(key, lambda: Curve(trace.time_s, values, trace.step_s)), scale
 

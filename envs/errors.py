@@ -22,3 +22,7 @@ class InputError(ValueError):
             shown = shown[:117] + "..."
         what = f"{field}: {shown}" if shown else field
         super().__init__(f"{where}{what}: {mend}")
+
+    def __reduce__(self) -> tuple[type[InputError], tuple[str | None, str, object, str]]:
+        """Travel between processes whole: workers raise it, the parent prints it."""
+        return InputError, (self.file or None, self.field, self.value, self.mend)

@@ -108,7 +108,7 @@ def _near_files(path: Path) -> str:
 def _trace(table: Table, max_gap_s: float) -> Trace:
     _check_values(table)
     parts = _wide_parts(table) if table.codes is None else _long_parts(table)
-    time = np.unique(np.concatenate([part.time for part in parts])) if len(parts) > 1 else parts[0].time
+    time = table.time if table.codes is None else np.unique(np.concatenate([part.time for part in parts]))
     if len(time) * len(parts) > MAX_CELLS:
         mend = f"{len(parts)} series at {len(time)} times; give at most {MAX_CELLS} cells"
         raise InputError(table.path, "size", None, mend)
@@ -156,12 +156,14 @@ class _Part:
     time: F8
     values: F8
     rows: I8  # into the table
+    step_s: float  # median over all of its rows, those with an empty cell too
     table: Table
 
 
 def _wide_parts(table: Table) -> list[_Part]:
     rows = np.arange(len(table.time))
     _check_order(table, rows)
+    step_s = _median_step(table.time)
     out = []
     for k, name in enumerate(table.names):
         known = ~np.isnan(table.values[:, k])
@@ -170,9 +172,9 @@ def _wide_parts(table: Table) -> list[_Part]:
                 table.path, f"column {name}", None, "the column is empty; give samples or leave it out"
             )
         if known.all():
-            out.append(_Part(name, table.time, table.values[:, k], rows, table))
+            out.append(_Part(name, table.time, table.values[:, k], rows, step_s, table))
         else:
-            out.append(_Part(name, table.time[known], table.values[known, k], rows[known], table))
+            out.append(_Part(name, table.time[known], table.values[known, k], rows[known], step_s, table))
     return out
 
 
@@ -188,8 +190,14 @@ def _long_parts(table: Table) -> list[_Part]:
             raise InputError(
                 table.path, f"series {name}", None, "the series is empty; give samples or leave it out"
             )
-        out.append(_Part(name, table.time[kept], table.values[kept, 0], kept, table))
+        step_s = _median_step(table.time[rows])
+        out.append(_Part(name, table.time[kept], table.values[kept, 0], kept, step_s, table))
     return out
+
+
+def _median_step(time: F8) -> float:
+    """0 for a single sample."""
+    return float(np.median(np.diff(time))) if len(time) > 1 else 0.0
 
 
 def _check_order(table: Table, rows: I8) -> None:
@@ -210,7 +218,7 @@ def _check_order(table: Table, rows: I8) -> None:
 def _filled(part: _Part, time: F8, max_gap_s: float, gaps: list[Gap]) -> F8:
     """The series on the common times (exact: both are linear in between); its holes go into `gaps`."""
     steps = np.diff(part.time)
-    step = float(np.median(steps)) if len(steps) else float(np.median(np.diff(time)))
+    step = part.step_s
     holes = np.flatnonzero(steps > GAP_STEPS * step) + 1
     found = [(float(part.time[i - 1]) + step, float(steps[i - 1]) - step, int(i)) for i in holes]
     if part.time[0] > time[0]:
@@ -220,7 +228,7 @@ def _filled(part: _Part, time: F8, max_gap_s: float, gaps: list[Gap]) -> F8:
     for start, length, i in found:
         if length > max_gap_s:
             where = f"{part.table.at(int(part.rows[i]))}, column {part.name}"
-            mend = f"holes of over max_gap_s = {max_gap_s:g} s are not bridged; fill or cut it, or raise max_gap_s"
+            mend = f"over max_gap_s = {max_gap_s:g} s is not bridged; fill or cut the file, or raise it"
             raise InputError(part.table.path, where, f"{length:g} s without a sample", mend)
         gaps.append(Gap(start - float(time[0]), length, part.name))
     out = part.values.copy() if len(part.time) == len(time) else np.interp(time, part.time, part.values)

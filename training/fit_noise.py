@@ -79,7 +79,9 @@ def fit_trace(path: Path) -> NoiseFit:
 
 def fit_minutes(name: str, minutes: F8, *, whole: bool) -> NoiseFit:
     """Fit one series of one-minute values (NaN = missing; a zero minute counts as an outage)."""
-    classes = [piece for width in BINS for piece in _classes(_blocks(minutes, width), residual_operator(width))]
+    classes = [
+        piece for width in BINS for piece in _classes(_blocks(minutes, width), residual_operator(width))
+    ]
     error, tau_s, cv2, white = min(_solve(classes, tau) for tau in TAUS_S)
     blocks = _blocks(minutes, BINS[0])
     missed = (blocks @ residual_operator(BINS[0]).T / blocks.mean(axis=1)[:, None]).ravel()
@@ -137,7 +139,10 @@ def robust_sd(values: F8) -> float:
 
 
 def robust_covariance(values: F8) -> F8:
-    """(k, k) of values (N, k): (sd(u + v)^2 - sd(u - v)^2) / 4 with the robust sd (Gnanadesikan, Kettenring 1972)."""
+    """(k, k) of values (N, k): (sd(u + v)^2 - sd(u - v)^2) / 4 with the robust sd.
+
+    Source: Gnanadesikan, Kettenring 1972, "Robust estimates, residuals, and outlier detection".
+    """
     k = values.shape[1]
     out = np.empty((k, k))
     for i in range(k):
@@ -169,7 +174,9 @@ def _classes(blocks: F8, operator: F8) -> list[_Class]:
 def _solve(classes: list[_Class], tau_s: float) -> tuple[float, float, float, float]:
     """(error, tau_s, cv^2, D): least squares over both, neither negative, each class weighted by its size."""
     slow_of = {c.operator.shape[1]: minute_covariance(tau_s, c.operator.shape[1]) for c in classes}
-    target, slow, white = [], [], []
+    target: list[F8] = []
+    slow: list[F8] = []
+    white: list[F8] = []
     for c in classes:
         size = float(np.trace(c.covariance)) / POINTS
         target.append((c.covariance / size).ravel())
@@ -177,10 +184,11 @@ def _solve(classes: list[_Class], tau_s: float) -> tuple[float, float, float, fl
         white.append((c.operator @ c.operator.T / c.level / size).ravel())
     aim = np.concatenate(target)
     design = np.column_stack([np.concatenate(slow), np.concatenate(white)])
-    candidates = [np.linalg.lstsq(design, aim, rcond=None)[0]]
+    candidates: list[F8] = [np.asarray(np.linalg.lstsq(design, aim, rcond=None)[0], np.float64)]
     for only in (0, 1):
+        column = design[:, only]
         alone = np.zeros(2)
-        alone[only] = max(design[:, only] @ aim / (design[:, only] @ design[:, only]), 0.0)
+        alone[only] = max(float(column @ aim) / float(column @ column), 0.0)
         candidates.append(alone)
     scored = [(float(np.sqrt(np.mean((design @ c - aim) ** 2))), c) for c in candidates if (c >= 0).all()]
     error, best = min(scored, key=lambda pair: pair[0])
@@ -189,10 +197,10 @@ def _solve(classes: list[_Class], tau_s: float) -> tuple[float, float, float, fl
 
 def _row(fit: NoiseFit) -> str:
     dispersion = f"{fit.dispersion:.2f}" if fit.whole else "-"
-    return (
-        f"| {fit.trace} | {fit.blocks} | {'yes' if fit.whole else 'no'} | {fit.cv:.4f} | {fit.tau_s:.0f} | {dispersion} "
-        f"| {100 * fit.missed_sd:.2f} % | {100 * fit.missed_p99:.1f} % | {fit.error:.3f} |"
-    )
+    fitted = f"{fit.cv:.4f} | {fit.tau_s:.0f} | {dispersion}"
+    missed = f"{100 * fit.missed_sd:.2f} % | {100 * fit.missed_p99:.1f} %"
+    counts = "yes" if fit.whole else "no"
+    return f"| {fit.trace} | {fit.blocks} | {counts} | {fitted} | {missed} | {fit.error:.3f} |"
 
 
 def _quantiles(fits: list[NoiseFit], q: float) -> list[str]:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from envs.sim.jit import kernel
+from envs.sim.jit import inner, kernel
 
 BLOCK = 64  # ticks between anchors
 HOUR_S = 3600.0
@@ -43,7 +43,7 @@ class Load(NamedTuple):
     anchor0: int  # block number of anchors[..., 0]
 
 
-@kernel
+@inner
 def _bits(key: Any, tick: int, draw: int) -> Any:
     """64 random bits of one tick's draw."""
     z = key + _GOLDEN * (np.uint64(tick) * _DRAWS + np.uint64(draw))
@@ -52,19 +52,19 @@ def _bits(key: Any, tick: int, draw: int) -> Any:
     return z ^ (z >> np.uint64(31))
 
 
-@kernel
+@inner
 def _uniform(key: Any, tick: int, draw: int) -> float:
     """Uniform in [0, 1)."""
     return float(_bits(key, tick, draw) >> np.uint64(11)) * (1.0 / 9007199254740992.0)
 
 
-@kernel
+@inner
 def _value(time: Any, value: Any, k: int, t: float) -> float:
     """The line through knots k and k + 1 at t."""
     return value[k] + (value[k + 1] - value[k]) * ((t - time[k]) / (time[k + 1] - time[k]))
 
 
-@kernel
+@inner
 def _segment(time: Any, lo: int, hi: int, t: float) -> int:
     """Largest k in [lo, hi - 1] with time[k] <= t; lo when t is before all."""
     while hi - lo > 1:
@@ -76,7 +76,7 @@ def _segment(time: Any, lo: int, hi: int, t: float) -> int:
     return lo
 
 
-@kernel
+@inner
 def _mean(time: Any, value: Any, lo: int, hi: int, k: int, a: float, b: float) -> float:
     """Mean over [a, b] of the curve with knots lo..hi-1, from segment k at a on; its value when a == b."""
     if a >= time[hi - 1]:
@@ -113,7 +113,7 @@ def fill_rates(load: Load, b: int, tick0: int, tick_s: float, out: Any) -> None:
             _fill_rates_of(load, b, w, tick0, tick_s, tile, stop, out)
 
 
-@kernel
+@inner
 def _fill_rates_of(
     load: Load, b: int, w: int, tick0: int, tick_s: float, first: int, last: int, out: Any
 ) -> None:
@@ -141,7 +141,7 @@ def _fill_rates_of(
         out[i, w] = unit * _mean(time, value, lo, hi, k, from_s, till_s)
 
 
-@kernel
+@inner
 def _count(mean: float, dispersion: float, z: float, u: float) -> float:
     """Requests with this mean and variance dispersion x mean: Poisson, or negative binomial above 1.
 
