@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ from envs.matching import hard_taints_tolerated
 from envs.prices import PriceBook
 from envs.quantities import format_cpu, format_memory
 from envs.scenario_draft import Draft, guessed_demand, guessed_service, safe_name
-from envs.scenario_writer import plain
+from envs.scenario_writer import guess, plain
 
 _READ_ELSEWHERE = (
     "PriorityClass",
@@ -76,7 +76,7 @@ def draft_from_manifests(
         "name": safe_name(name or folder.resolve().name, "cluster"),
         "provider": provider,
         "region": region,
-        "days": 7,
+        "days": guess(7, "one week"),
         "workloads": workloads,
         "node_pools": _pools(parts, workloads, machines, notes),
         "stacks": ["hpa-default"],
@@ -166,6 +166,10 @@ def _workload(m: Manifest, parts: _Folder, notes: Notes) -> dict[str, Any]:
     fields["demand"] = guessed_demand(busy)
     fields["service"] = guessed_service(sums.cpu, sums.memory)
     fields |= shown_requests(sums)
+    if _starts_large(m):
+        notes.add(
+            m.title, "an init container's request is the pod's, as for the scheduler; the HPA sees it too"
+        )
     if sums.cpu is None:
         notes.add(m.title, "has no CPU request; what the guessed service uses at full slots is taken")
     fields |= {key: scaling[key] for key in ("min_replicas", "max_replicas")}
@@ -181,6 +185,12 @@ def _workload(m: Manifest, parts: _Folder, notes: Notes) -> dict[str, Any]:
     if "hpa" in scaling:
         fields["hpa"] = scaling["hpa"]
     return fields
+
+
+def _starts_large(m: Manifest) -> bool:
+    pod = pod_template(m).child("spec")
+    bare = replace(pod, value={k: v for k, v in pod.value.items() if k != "initContainers"})
+    return (requests_of(pod).cpu or 0) > 1.5 * (requests_of(bare).cpu or 0) > 0
 
 
 def _scaling(m: Manifest, parts: _Folder, replicas: int, notes: Notes) -> dict[str, Any]:

@@ -17,7 +17,7 @@ def share_of(expected: int, share: float) -> int:
 
     The slack takes up the share's own rounding: 7 % of 100 is 7, though 0.07 * 100 > 7 in binary.
     """
-    return int(math.ceil(share * expected - 1e-9))
+    return math.ceil(share * expected - 1e-9)
 
 
 @inner

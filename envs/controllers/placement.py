@@ -98,7 +98,9 @@ def has_spread_keys(
     """Whether nodes of group g carry every key of class w's hard (or soft) constraints."""
     for k in range(spread_key.shape[2]):
         t = spread_key[b, w, k]
-        if t > HOSTNAME and spread_hard[b, w, k] == hard and group_domain[b, g, t] < 0:
+        if t < 0 or spread_hard[b, w, k] != hard:
+            continue
+        if group_domain[b, g, t] < (0 if t > HOSTNAME else -1):
             return False
     return True
 
@@ -143,7 +145,7 @@ def _measure_spread(classes: Any, topology: Any, nodes: Any, b: int, w: int, k: 
     low, domains, last_group, counted = np.int64(-1), 0, -1, False
     for n in range(nodes.hi[b]):
         phase = nodes.phase[b, n]
-        if phase != NODE_READY and phase != NODE_DRAINING:
+        if phase not in (NODE_READY, NODE_DRAINING):
             continue
         g = nodes.group[b, n]
         if g != last_group:
@@ -211,6 +213,8 @@ def spread_ok(classes: Any, topology: Any, nodes: Any, b: int, w: int, n: int, s
         if t < 0 or not classes.spread_hard[b, w, k]:
             continue
         if t == HOSTNAME:
+            if topology.group_domain[b, g, t] < -1:
+                return False
             counted = _counted(classes, topology, b, w, k, g)
             here = (
                 matching_on_node(

@@ -36,9 +36,9 @@ def more_important(classes: Any, pods: Any, b: int, p: int, q: int) -> bool:
 def _lower_priority_pods(classes: Any, nodes: Any, pods: Any, b: int, w: int, n: int, scratch: Any) -> int:
     """Bound pods on n below class w's priority, most important first, into candidates; their number."""
     found, p, bar = 0, nodes.first_pod[b, n], classes.priority[b, w]
-    while p >= 0:
+    while p >= 0 and found < scratch.candidates.shape[1]:
         phase = pods.phase[b, p]
-        running = phase == POD_STARTING or phase == POD_READY  # noqa: PLR1714
+        running = phase in (POD_STARTING, POD_READY)
         if running and classes.priority[b, pods.workload[b, p]] < bar:
             i = found
             while i > 0 and more_important(classes, pods, b, p, scratch.candidates[b, i - 1]):
@@ -58,7 +58,7 @@ def _disruptions_left(classes: Any, pods: Any, b: int, w: int) -> int:
         phase = pods.phase[b, p]
         if phase == POD_READY:
             healthy += 1
-        if phase == POD_PENDING or phase == POD_STARTING or phase == POD_READY:  # noqa: PLR1714
+        if phase in (POD_PENDING, POD_STARTING, POD_READY):
             expected += 1
         p = pods.next_w[b, p]
     return pdb_allowed(classes, b, w, healthy, expected)

@@ -29,7 +29,7 @@ from envs.controllers.scores import (
 )
 from envs.sim.jit import inner
 from envs.sim.random import RNG_TIE, below
-from envs.sim.state import BOOL, CPU, F8, GPU, I1, I4, I8, MEM, NODE_FREE, Classes, Groups, Nodes, Topology
+from envs.sim.state import BOOL, CPU, F8, GPU, I1, I4, I8, MEM, NODE_FREE, Classes, Nodes, Pods, Topology
 from envs.stack import SchedulerProfile
 
 __all__ = [
@@ -41,7 +41,9 @@ __all__ = [
     "scheduler_scratch",
 ]
 
+ZONE = 1  # topology key index
 MIN_FEASIBLE, MIN_PERCENT = 100, 5
+MOST_PODS = 1024  # on one node; no provider allows more than 737
 _STRATEGIES = {
     "LeastAllocated": LEAST_ALLOCATED,
     "MostAllocated": MOST_ALLOCATED,
@@ -136,12 +138,10 @@ def pack_profile(profiles: Sequence[SchedulerProfile]) -> ProfileArrays:
     )
 
 
-def scheduler_scratch(
-    classes: Classes, topology: Topology, groups: Groups, nodes: Nodes, *, pods_per_node: int = 1024
-) -> SchedulerScratch:
-    """Working memory for a batch. pods_per_node: the most that a node can hold."""
+def scheduler_scratch(classes: Classes, topology: Topology, nodes: Nodes, pods: Pods) -> SchedulerScratch:
+    """Working memory for a batch. Topology key 1 must be the zone."""
     b, w, k = classes.spread_key.shape
-    zones = int(groups.zone.max(initial=0)) + 1
+    zones, most = topology.dom_pods.shape[2], min(pods.phase.shape[1], MOST_PODS)
     n, g = nodes.group.shape[1], topology.group_domain.shape[1]
 
     def ints(*shape: int) -> I4:
@@ -171,10 +171,10 @@ def scheduler_scratch(
         best=ints(b, n),
         score=longs(b, n),
         n_victims=ints(b),
-        victims=ints(b, pods_per_node),
-        candidates=ints(b, pods_per_node),
-        violating=np.zeros((b, pods_per_node), np.bool_),
-        must_go=np.zeros((b, pods_per_node), np.bool_),
+        victims=ints(b, most),
+        candidates=ints(b, most),
+        violating=np.zeros((b, most), np.bool_),
+        must_go=np.zeros((b, most), np.bool_),
         budget=ints(b, w),
         budget_mark=ints(b, w),
         mark=ints(b),
@@ -182,7 +182,7 @@ def scheduler_scratch(
 
 
 @inner
-def order_nodes(groups: Any, nodes: Any, b: int, scratch: Any) -> None:
+def order_nodes(topology: Any, nodes: Any, b: int, scratch: Any) -> None:
     """scratch.order = all slots in use, going round the zones, so that a sample of nodes has them all.
 
     Made again when slots were taken or given back (seen from hi and the stack of free slots).
@@ -200,7 +200,7 @@ def order_nodes(groups: Any, nodes: Any, b: int, scratch: Any) -> None:
     left, count = 0, 0
     for n in range(nodes.hi[b] - 1, -1, -1):
         if nodes.phase[b, n] != NODE_FREE:
-            z = groups.zone[b, nodes.group[b, n]]
+            z = max(topology.group_domain[b, nodes.group[b, n], ZONE], 0)
             after[b, n] = head[b, z]
             head[b, z] = n
             left += 1
@@ -293,7 +293,7 @@ def schedule_one(
     classes: Any, topology: Any, groups: Any, nodes: Any, profile: Any, rng: Any, b: int, w: int, scratch: Any
 ) -> int:
     """Node slot for one pod of class w in cluster b, or -1 when no node fits. Binds nothing."""
-    order_nodes(groups, nodes, b, scratch)
+    order_nodes(topology, nodes, b, scratch)
     found = find_feasible(classes, topology, groups, nodes, profile, b, w, scratch)
     if found == 0:
         scratch.order_key[b, 0] = -2  # look at the slots afresh next time

@@ -136,7 +136,7 @@ def balance(resource: Any, req: Any, alloc: Any, used: Any, b: int, w: int, g: i
 
 @inner
 def balanced_score(resource: Any, req: Any, alloc: Any, used: Any, b: int, w: int, g: int, n: int) -> int:
-    """BalancedAllocation since 1.36: the change the pod makes, 50 + (50 + after - before) / 2; neutral is 75."""
+    """BalancedAllocation since 1.36: the change made, 50 + (50 + after - before) / 2, so neutral is 75."""
     change = 0
     for pods in range(2):
         change = balance(resource, req, alloc, used, b, w, g, n, pods) - change
@@ -205,7 +205,7 @@ def _count_domains(classes: Any, topology: Any, nodes: Any, b: int, w: int, k: i
                 )
         return size
     for n in range(nodes.hi[b]):
-        if nodes.phase[b, n] == NODE_READY or nodes.phase[b, n] == NODE_DRAINING:  # noqa: PLR1714
+        if nodes.phase[b, n] in (NODE_READY, NODE_DRAINING):
             g = nodes.group[b, n]
             d = topology.group_domain[b, g, t]
             if (
