@@ -20,7 +20,7 @@ import numpy as np
 from envs.errors import InputError
 from envs.load_curve import F8, Curve, generated_curve
 from envs.load_noise import anchor_noise, bridge_weights, key_of, tick_noise
-from envs.scenario import GeneratedDemand, Scenario, TraceDemand
+from envs.scenario import GeneratedDemand, NoiseModel, Scenario, TraceDemand
 from envs.sim.arrivals import BLOCK, Load, fill_arrivals, fill_rates
 from envs.trace_file import Trace, read_trace
 
@@ -81,7 +81,10 @@ def rate_quantile(scenario: Scenario, w: int, q: float) -> float:
     For a batch workload the hours' means count, in units/s, not the moments at which they are delivered.
     """
     only = dataclasses.replace(scenario.cluster, workloads=(scenario.cluster.workloads[w],))
-    alone = dataclasses.replace(scenario, cluster=only, demand=(scenario.demand[w],), warmup_s=0.0)
+    quiet = NoiseModel(enabled=False)
+    alone = dataclasses.replace(
+        scenario, cluster=only, demand=(scenario.demand[w],), warmup_s=0.0, noise=quiet
+    )
     demand = Demand.pack([alone], [scenario.seed])
     rates = demand.rates(0, max(1, round(scenario.horizon_s / scenario.tick_s)))[0, :, 0]
     if only.workloads[0].kind == "batch":
@@ -147,8 +150,12 @@ class _Packing:
                 raise ValueError(f"{scenario.name}: give one demand per workload")
             for w in range(len(scenario.demand)):
                 self._add(b, w, scenario, seed)
-        rho, group = np.unique(self.rho, return_inverse=True)
-        block0 = self.first_tick // BLOCK
+        rho, group = np.unique(np.append(self.rho, 0.0), return_inverse=True)
+        blocks = range(self.first_tick // BLOCK, self.last_tick // BLOCK + 2)
+        if self.sigma.any():
+            anchors = anchor_noise(self.key, self.rho**BLOCK, blocks)
+        else:
+            anchors = np.zeros((*self.key.shape, len(blocks)))
         load = Load(
             knot_s=np.concatenate([c.time_s for c in self.curves] or [np.zeros(1)]),
             knot_value=np.concatenate([c.value for c in self.curves] or [np.zeros(1)]),
@@ -160,10 +167,10 @@ class _Packing:
             key=self.key,
             sigma=self.sigma,
             dispersion=self.dispersion,
-            group=group.reshape(self.rho.shape).astype(np.int64),
+            group=group[:-1].reshape(self.rho.shape).astype(np.int64),
             bridge=np.stack([bridge_weights(r, BLOCK) for r in rho]),
-            anchors=anchor_noise(self.key, self.rho**BLOCK, range(block0, self.last_tick // BLOCK + 2)),
-            anchor0=block0,
+            anchors=anchors,
+            anchor0=blocks.start,
         )
         return Demand(load, self.tick_s, self.curve.shape, tuple(self.notes), self.first_tick, self.last_tick)
 
