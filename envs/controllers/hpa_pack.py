@@ -31,6 +31,7 @@ SIGNALS = {
 }
 SELECT_MAX, SELECT_MIN, SELECT_DISABLED = 0, 1, 2
 SELECTS = {"Max": SELECT_MAX, "Min": SELECT_MIN, "Disabled": SELECT_DISABLED}
+NO_PODS = -1
 POLICY_NONE, POLICY_PODS, POLICY_PERCENT = -1, 0, 1
 MICRO = 1_000_000
 GIB = 1 << 30
@@ -109,7 +110,7 @@ class HpaSample(NamedTuple):
     """What the metrics APIs answer at one sync, summed over the pods of a workload (see classify_pod)."""
 
     metric: Records  # (B, W, M) SAMPLE
-    pods_ready: NDArray[np.int32]  # (B, W) Running and Ready, terminating ones too
+    pods_ready: NDArray[np.int32]  # (B, W) Running and Ready, terminating ones too; NO_PODS: none of any kind
 
 
 class HpaState(NamedTuple):
@@ -223,13 +224,18 @@ def write_policies(slots: Any, policies: Sequence[ScalingPolicy]) -> None:
         slot["period_us"] = as_us(policy.period_s)
 
 
+def wakes(spec: HpaSpec) -> bool:
+    """Whether a metric can tell load while there is no pod: only Object and External can."""
+    return any(kind_of(metric) in (TOTAL_VALUE, TOTAL_AVERAGE) for metric in spec.metrics)
+
+
 def write_scalars(slot: Any, spec: HpaSpec, bounds: tuple[int, int]) -> None:
     """Fill one SPEC record; bounds: the workload's own (min, max), for a spec without them."""
     up, down = rules_of(spec.behavior)
     window_up, window_down = windows_of(spec)
     low = bounds[0] if spec.min_replicas is None else spec.min_replicas
     slot["n_metrics"] = len(spec.metrics)
-    slot["min_replicas"] = low if spec.scale_to_zero else max(1, low)
+    slot["min_replicas"] = low if spec.scale_to_zero and wakes(spec) else max(1, low)
     slot["max_replicas"] = bounds[1] if spec.max_replicas is None else spec.max_replicas
     slot["behavior"] = spec.behavior is not None
     slot["scale_to_zero"] = spec.scale_to_zero
@@ -254,7 +260,8 @@ def check_room(a: HpaArrays, spec: HpaSpec) -> None:
 def write_hpa(a: HpaArrays, b: int, w: int, spec: HpaSpec, defaults: HpaDefaults) -> None:
     """(Re)write the HPA of workload w of cluster b, also while it runs: its history stays.
 
-    Without the scale-to-zero gate the least minimum is 1, as in the API. Raises InputError when the
+    Without the scale-to-zero gate, and without an Object or External metric, the least minimum is 1, as in
+    the API. Raises InputError when the
     spec needs more metrics, policies or history than `pack_hpa` reserved.
     """
     check_room(a, spec)
