@@ -12,6 +12,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -32,7 +33,7 @@ class Demand:
     load: Load
     tick_s: float
     shape: tuple[int, int]  # (B, W)
-    notes: tuple[str, ...]  # bridged holes of the traces in use, one sentence a column
+    notes: tuple[str, ...]  # bridged holes of the traces in use, one sentence a file
     first_tick: int  # of the warm-up; before it and after last_tick there is no noise to read
     last_tick: int
 
@@ -111,22 +112,28 @@ def _scale_of(demand: TraceDemand, trace: Trace) -> float:
     return demand.scale * demand.mean_rps / mean
 
 
-def _note_of(demand: TraceDemand, trace: Trace, horizon_s: float) -> str:
-    """A sentence on the column's bridged holes within the horizon; empty when there are none."""
+def _holes(demand: TraceDemand, trace: Trace, horizon_s: float) -> list[float]:
+    """Lengths of the bridged holes of the demand's column within the horizon, seconds."""
     name = demand.column or next(iter(trace.columns))
-    lengths = [
+    stop = math.inf if demand.repeat else demand.offset_s + horizon_s
+    start = 0.0 if demand.repeat else demand.offset_s
+    return [
         gap.length_s
         for gap in trace.gaps
-        if gap.column in (None, name)
-        and (demand.repeat or gap.start_s < demand.offset_s + horizon_s)
-        and (demand.repeat or gap.start_s + gap.length_s > demand.offset_s)
+        if gap.column in (None, name) and gap.start_s < stop and gap.start_s + gap.length_s > start
     ]
-    if not lengths:
-        return ""
+
+
+def _note(path: Path, holes: dict[str | None, list[float]]) -> str:
+    """A sentence on one file's bridged holes; column -> their lengths in seconds."""
+    lengths = [length for column in holes.values() for length in column]
+    worst = max(holes, key=lambda column: max(holes[column]))
     count = "1 hole" if len(lengths) == 1 else f"{len(lengths)} holes"
     total, longest = (f"{length / 60:.4g} min" for length in (sum(lengths), max(lengths)))
-    where = f"{demand.path.name}, column {name}"
-    return f"{where}: {count}, {total} in all, the longest {longest}: bridged by straight lines"
+    where = f" in {len(holes)} columns" if len(holes) > 1 else ""
+    place = f" ({worst})" if worst else ""
+    sizes = f"{total} in all, the longest {longest}{place}"
+    return f"{path.name}: {count}{where}, {sizes}: bridged by straight lines"
 
 
 class _Packing:
@@ -139,7 +146,7 @@ class _Packing:
         self.last_tick = max(math.ceil(s.horizon_s / s.tick_s) for s in scenarios)
         self.curves: list[Curve] = []
         self.known: dict[object, int] = {}
-        self.notes: dict[str, None] = {}  # ordered, each once
+        self.holes: dict[Path, dict[str | None, list[float]]] = {}
         shape = (len(scenarios), max(len(s.cluster.workloads) for s in scenarios))
         self.curve = np.zeros(shape, np.int64)
         self.scale, self.offset_s = np.zeros(shape), np.zeros(shape)
@@ -153,6 +160,7 @@ class _Packing:
                 raise ValueError(f"{scenario.name}: give one demand per workload")
             for w in range(len(scenario.demand)):
                 self._add(b, w, scenario, seed)
+        notes = tuple(_note(path, holes) for path, holes in self.holes.items())
         rho, group = np.unique(np.append(self.rho, 0.0), return_inverse=True)
         blocks = range(self.first_tick // BLOCK, self.last_tick // BLOCK + 2)
         if self.sigma.any():
@@ -175,7 +183,7 @@ class _Packing:
             anchors=anchors,
             anchor0=blocks.start,
         )
-        return Demand(load, self.tick_s, self.curve.shape, tuple(self.notes), self.first_tick, self.last_tick)
+        return Demand(load, self.tick_s, self.curve.shape, notes, self.first_tick, self.last_tick)
 
     def _add(self, b: int, w: int, scenario: Scenario, seed: int) -> None:
         workload, demand, noise = scenario.cluster.workloads[w], scenario.demand[w], scenario.noise
@@ -196,9 +204,9 @@ class _Packing:
         """Curve number, scale and offset_s; a repeated trace is laid out as often as the horizon needs."""
         trace = read_trace_once(demand.path, max_gap_s=demand.max_gap_s)
         _check_cover(demand, trace, scenario.horizon_s)
-        note = _note_of(demand, trace, scenario.horizon_s)
-        if note:
-            self.notes[note] = None
+        holes = _holes(demand, trace, scenario.horizon_s)
+        if holes:
+            self.holes.setdefault(demand.path, {})[demand.column] = holes
         offset_s = demand.offset_s % trace.duration_s if demand.repeat else demand.offset_s
         copies = 1 + math.ceil(scenario.horizon_s / trace.duration_s) if demand.repeat else 1
         key = (demand.path, demand.column, demand.max_gap_s, copies)

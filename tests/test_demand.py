@@ -190,7 +190,7 @@ def test_bridged_holes_of_the_columns_in_use_are_noted(tmp_path: Path) -> None:
     path.write_text("time,a,b\n" + "\n".join(f"{60 * i},{cells.get(i, '1,3')}" for i in range(7000)))
     demand = Demand.pack([scenario(TraceDemand(path, "a"), GeneratedDemand())], [0])
     assert demand.notes == (
-        "trace.csv, column a: 2 holes, 3 min in all, the longest 2 min: bridged by straight lines",
+        "trace.csv: 2 holes, 3 min in all, the longest 2 min (a): bridged by straight lines",
     )
 
 
