@@ -20,6 +20,7 @@ class TraceDemand:
     mean_rps: float | None = None  # rescale so that the trace's mean is this
     offset_s: float = 0.0
     max_gap_s: float = 3600.0  # longer gaps are refused; shorter are interpolated and reported
+    repeat: bool = False  # start over at the trace's end when the horizon is longer
 
 
 @dataclass(frozen=True)
@@ -51,9 +52,9 @@ class NoiseModel:
     fitted on the one-minute training traces (docs/design/demand.md).
     """
 
-    cv: float = 0.05
-    tau_s: float = 60.0
-    dispersion: float = 1.5
+    cv: float = 0.041
+    tau_s: float = 1000.0
+    dispersion: float = 2.0
     enabled: bool = True
 
 

@@ -99,7 +99,8 @@ def _write(path: Path, step_s: int, columns: dict[str, F8]) -> None:
         text.write(",".join([str(row * step_s), *cells]) + "\n")
     packed = gzip.compress(text.getvalue().encode(), compresslevel=9, mtime=0)
     path.write_bytes(packed)
-    print(f"{path}: {len(table)} rows x {len(columns)} series, {len(packed)} bytes, {np.isnan(table).sum()} missing")
+    shape = f"{len(table)} rows x {len(columns)} series"
+    print(f"{path}: {shape}, {len(packed)} bytes, {np.isnan(table).sum()} missing")
 
 
 if __name__ == "__main__":

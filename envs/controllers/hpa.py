@@ -10,9 +10,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from envs.controllers.hpa_limits import remember, stabilize, stabilize_both, store_event, within_limits
-from envs.controllers.hpa_pack import DOWN, TOTAL_AVERAGE, TOTAL_VALUE, UP, UTILIZATION
-from envs.sim.jit import kernel
+from envs.controllers.hpa_limits import remember, stabilize, stabilize_both, store_event, within_rates
+from envs.controllers.hpa_pack import NO_PODS, TOTAL_AVERAGE, TOTAL_VALUE, UTILIZATION
+from envs.sim.jit import inner, kernel
 
 POD_IGNORED, POD_SAMPLED, POD_UNREADY, POD_MISSING = 0, 1, 2, 3
 INVALID = -1
@@ -56,99 +56,108 @@ def classify_pod(
     return POD_UNREADY if unready else POD_SAMPLED
 
 
-@kernel
-def inside_tolerance(hpa: Any, b: int, w: int, ratio: float) -> bool:
+@inner
+def inside_tolerance(spec: Any, ratio: float) -> bool:
     """Both ends included; NaN is outside."""
-    return 1.0 - hpa.tolerance[b, w, DOWN] <= ratio <= 1.0 + hpa.tolerance[b, w, UP]
+    return 1.0 - spec.tolerance_down <= ratio <= 1.0 + spec.tolerance_up
 
 
-@kernel
-def pod_ratio(kind: int, usage: int, pods: int, request: int, target: int) -> float:
+@inner
+def pod_ratio(metric: Any, usage: int, pods: int) -> float:
     """Usage over target: whole percent of the requests, or the mean in whole milli-units."""
-    if kind == UTILIZATION:
-        return float((usage * 100) // (pods * request)) / float(target)
-    return float(usage // pods) / float(target)
+    if metric.kind == UTILIZATION:
+        return float((usage * 100) // (pods * metric.request)) / float(metric.target)
+    return float(usage // pods) / float(metric.target)
 
 
-@kernel
-def per_pod_proposal(hpa: Any, sample: Any, b: int, w: int, m: int, current: int) -> int:
+@inner
+def per_pod_proposal(spec: Any, metric: Any, seen: Any, current: int) -> int:
     """Resource, ContainerResource and Pods metrics; INVALID when no sample counts or requests are missing.
 
     Missing pods pull toward 1: a full request (or the target, if higher) below it, nothing above it.
     Unready pods count as idle above 1. If that turns the direction, nothing changes.
     """
-    kind, target, request = hpa.kind[b, w, m], hpa.target[b, w, m], hpa.request[b, w, m]
-    pods, usage = sample.ready[b, w, m], sample.usage[b, w, m]
-    if pods == 0 or (kind == UTILIZATION and request <= 0):
+    pods, usage, target = seen.ready, seen.usage, metric.target
+    utilization = metric.kind == UTILIZATION
+    if pods == 0 or (utilization and metric.request <= 0):
         return INVALID
-    unready, missing = sample.unready[b, w, m], sample.missing[b, w, m]
-    ratio = pod_ratio(kind, usage, pods, request, target)
-    fill_unready = unready > 0 and ratio > 1.0
-    if not fill_unready and missing == 0:
-        return current if inside_tolerance(hpa, b, w, ratio) else math.ceil(ratio * pods)
+    ratio = pod_ratio(metric, usage, pods)
+    fill_unready = seen.unready > 0 and ratio > 1.0
+    if not fill_unready and seen.missing == 0:
+        return current if inside_tolerance(spec, ratio) else math.ceil(ratio * pods)
     if ratio < 1.0:
-        usage += missing * (request * max(100, target) // 100 if kind == UTILIZATION else target)
+        usage += seen.missing * (metric.request * max(100, target) // 100 if utilization else target)
     if ratio != 1.0:
-        pods += missing
+        pods += seen.missing
     if fill_unready:
-        pods += unready
-    filled = pod_ratio(kind, usage, pods, request, target)
-    if inside_tolerance(hpa, b, w, filled) or (ratio < 1.0 < filled) or (filled < 1.0 < ratio):
+        pods += seen.unready
+    filled = pod_ratio(metric, usage, pods)
+    if inside_tolerance(spec, filled) or (ratio < 1.0 < filled) or (filled < 1.0 < ratio):
         return current
     wanted = math.ceil(filled * pods)
-    if (filled < 1.0 and wanted > current) or (filled > 1.0 and wanted < current):
-        return current
-    return wanted
+    against = wanted > current if filled < 1.0 else wanted < current
+    return current if against else wanted
 
 
-@kernel
-def total_proposal(hpa: Any, sample: Any, b: int, w: int, m: int, current: int, status: int) -> int:
-    """Object and External metrics. Value multiplies the ready pods; AverageValue divides the total."""
-    value, target = float(sample.usage[b, w, m]), float(hpa.target[b, w, m])
-    if hpa.kind[b, w, m] == TOTAL_AVERAGE:
-        inside = inside_tolerance(hpa, b, w, value / (target * status))
-        return status if inside else math.ceil(value / target)
-    ratio = value / target
+@inner
+def total_proposal(spec: Any, metric: Any, value: int, pods_ready: int, current: int, status: int) -> int:
+    """Object and External metrics. Value multiplies the ready pods; AverageValue divides the total.
+
+    Value outside tolerance is INVALID while there is no pod at all.
+    """
+    ratio = float(value) / float(metric.target)
+    if metric.kind == TOTAL_AVERAGE:
+        inside = inside_tolerance(spec, float(value) / (float(metric.target) * status))
+        return status if inside else math.ceil(ratio)
     if current == 0:
         return math.ceil(ratio)
-    return current if inside_tolerance(hpa, b, w, ratio) else math.ceil(ratio * sample.pods_ready[b, w])
+    if inside_tolerance(spec, ratio):
+        return current
+    return INVALID if pods_ready == NO_PODS else math.ceil(ratio * pods_ready)
 
 
-@kernel
+@inner
 def propose(hpa: Any, sample: Any, b: int, w: int, current: int, status: int) -> int:
     """Largest proposal of the valid metrics; INVALID when none is, or when one is not and it would shrink."""
+    spec = hpa.spec[b, w]
     best, invalid = INVALID, False
-    for m in range(hpa.n_metrics[b, w]):
+    for m in range(spec.n_metrics):
+        metric, seen = hpa.metric[b, w, m], sample.metric[b, w, m]
         proposal = INVALID
-        if sample.ok[b, w, m]:
-            if hpa.kind[b, w, m] >= TOTAL_VALUE:
-                proposal = total_proposal(hpa, sample, b, w, m, current, status)
-            else:
-                proposal = per_pod_proposal(hpa, sample, b, w, m, current)
+        if seen.ok and metric.kind >= TOTAL_VALUE:
+            proposal = total_proposal(spec, metric, seen.usage, sample.pods_ready[b, w], current, status)
+        elif seen.ok:
+            proposal = per_pod_proposal(spec, metric, seen, current)
         invalid = invalid or proposal == INVALID
         best = max(best, proposal)
     return INVALID if invalid and best < current else best
 
 
-@kernel
+@inner
 def wanted_replicas(
     hpa: Any, state: Any, sample: Any, b: int, w: int, now_us: int, current: int, status: int
 ) -> int:
-    """What one sync wants spec.replicas to be; remembers the recommendation."""
-    if current == 0 and (hpa.min_replicas[b, w] > 0 or not state.scaled_to_zero[b, w]):
+    """What one sync wants spec.replicas to be; remembers the recommendation.
+
+    At 0 it stays there unless it went there by itself; then it needs a valid metric to wake up, to at
+    least a minimum that was raised in between.
+    """
+    spec = hpa.spec[b, w]
+    if current == 0 and not state.memory[b, w].scaled_to_zero:
         return 0
-    if current > hpa.max_replicas[b, w]:
-        return hpa.max_replicas[b, w]
-    if current < hpa.min_replicas[b, w]:
-        return hpa.min_replicas[b, w]
+    if current > spec.max_replicas:
+        return spec.max_replicas
+    if 0 < current < spec.min_replicas:
+        return spec.min_replicas
     proposal = propose(hpa, sample, b, w, current, status)
     if proposal == INVALID:
         return current
-    if hpa.behavior[b, w]:
-        stable = stabilize_both(hpa, state, b, w, now_us, current, proposal)
-    else:
-        stable = stabilize(state, b, w, now_us, hpa.window_us[b, w, DOWN], proposal)
-    return within_limits(hpa, state, b, w, now_us, current, stable)
+    if not spec.behavior:
+        stable = stabilize(state, b, w, now_us, spec.window_down_us, proposal)
+        return min(max(stable, spec.min_replicas), spec.max_replicas, max(2 * current, 4))
+    stable = stabilize_both(spec, state, b, w, now_us, current, proposal)
+    limited = within_rates(hpa, state, b, w, now_us, current, stable)
+    return max(limited, spec.min_replicas) if current == 0 else limited
 
 
 @kernel
@@ -169,12 +178,13 @@ def hpa_sync(
     update_ok False: the write of the scale fails; the recommendation stays, no event is stored.
     """
     now_us = round(now_s * 1e6)
-    if state.rec_n[b, w] == 0:
+    memory = state.memory[b, w]
+    if memory.n == 0:
         remember(state, b, w, now_us, spec_replicas)
     wanted = wanted_replicas(hpa, state, sample, b, w, now_us, spec_replicas, status_replicas)
     if wanted == spec_replicas or not update_ok:
         return spec_replicas
-    if hpa.behavior[b, w]:
+    if hpa.spec[b, w].behavior:
         store_event(hpa, state, b, w, now_us, wanted - spec_replicas)
-    state.scaled_to_zero[b, w] = wanted == 0
+    memory.scaled_to_zero = wanted == 0 and hpa.spec[b, w].min_replicas == 0
     return wanted

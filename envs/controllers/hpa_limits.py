@@ -10,136 +10,146 @@ import math
 from typing import Any
 
 from envs.controllers.hpa_pack import DOWN, POLICY_NONE, POLICY_PODS, SELECT_DISABLED, SELECT_MIN, UP
-from envs.sim.jit import kernel
+from envs.sim.jit import inner
 
 
-@kernel
+@inner
 def remember(state: Any, b: int, w: int, now_us: int, replicas: int) -> None:
     """Add a recommendation; a full ring drops its oldest."""
-    slots = state.rec.shape[2]
-    head = state.rec_head[b, w]
-    state.rec[b, w, head] = replicas
-    state.rec_us[b, w, head] = now_us
-    state.rec_head[b, w] = head + 1 if head + 1 < slots else 0
-    if state.rec_n[b, w] < slots:
-        state.rec_n[b, w] += 1
+    memory, slots = state.memory[b, w], state.rec.shape[2]
+    newest = state.rec[b, w, memory.head]
+    newest.replicas = replicas
+    newest.us = now_us
+    memory.head = memory.head + 1 if memory.head + 1 < slots else 0
+    memory.n = min(memory.n + 1, slots)
 
 
-@kernel
+@inner
 def stabilize(state: Any, b: int, w: int, now_us: int, window_us: int, proposal: int) -> int:
     """No `behavior`: the largest recommendation of the down-window, its far edge included."""
-    largest = proposal
-    at, slots = state.rec_head[b, w], state.rec.shape[2]
-    for seen in range(state.rec_n[b, w]):
+    memory, slots = state.memory[b, w], state.rec.shape[2]
+    largest, at = proposal, memory.head
+    for held in range(memory.n):
         at = at - 1 if at > 0 else slots - 1
-        if state.rec_us[b, w, at] < now_us - window_us:
-            state.rec_n[b, w] = seen
+        if state.rec[b, w, at].us < now_us - window_us:
+            memory.n = held
             break
-        largest = max(largest, state.rec[b, w, at])
+        largest = max(largest, state.rec[b, w, at].replicas)
     remember(state, b, w, now_us, proposal)
     return largest
 
 
-@kernel
-def stabilize_both(hpa: Any, state: Any, b: int, w: int, now_us: int, current: int, proposal: int) -> int:
+@inner
+def stabilize_both(spec: Any, state: Any, b: int, w: int, now_us: int, current: int, proposal: int) -> int:
     """With `behavior`: the current count moved into [least of the up-window, largest of the down-window]."""
-    up_us, down_us = now_us - hpa.window_us[b, w, UP], now_us - hpa.window_us[b, w, DOWN]
-    oldest_us = min(up_us, down_us)
-    least, largest = proposal, proposal
-    at, slots = state.rec_head[b, w], state.rec.shape[2]
-    for seen in range(state.rec_n[b, w]):
+    up_us, down_us = now_us - spec.window_up_us, now_us - spec.window_down_us
+    memory, slots = state.memory[b, w], state.rec.shape[2]
+    least, largest, at = proposal, proposal, memory.head
+    for held in range(memory.n):
         at = at - 1 if at > 0 else slots - 1
-        when = state.rec_us[b, w, at]
-        if when <= oldest_us:
-            state.rec_n[b, w] = seen
+        then = state.rec[b, w, at]
+        if then.us <= min(up_us, down_us):
+            memory.n = held
             break
-        if when > up_us:
-            least = min(least, state.rec[b, w, at])
-        if when > down_us:
-            largest = max(largest, state.rec[b, w, at])
+        if then.us > up_us:
+            least = min(least, then.replicas)
+        if then.us > down_us:
+            largest = max(largest, then.replicas)
     remember(state, b, w, now_us, proposal)
     return min(max(current, least), largest)
 
 
-@kernel
-def changed_since(state: Any, b: int, w: int, direction: int, cutoff_us: int) -> int:
-    """Replicas added (UP) or removed (DOWN) strictly after the cutoff."""
-    total = 0
-    for i in range(state.event_n[b, w, direction]):
-        if state.event_us[b, w, direction, i] > cutoff_us:
-            total += state.event[b, w, direction, i]
-    return total
+@inner
+def net_change(state: Any, b: int, w: int, cutoff_us: int) -> int:
+    """Replicas added less replicas removed strictly after the cutoff."""
+    net = 0
+    for i in range(state.memory[b, w].ups):
+        if state.event[b, w, UP, i].us > cutoff_us:
+            net += state.event[b, w, UP, i].replicas
+    for i in range(state.memory[b, w].downs):
+        if state.event[b, w, DOWN, i].us > cutoff_us:
+            net -= state.event[b, w, DOWN, i].replicas
+    return net
 
 
-@kernel
-def policy_limit(hpa: Any, b: int, w: int, direction: int, p: int, start: int) -> int:
-    """Where policy p lets a period that began with `start` replicas end. Percent: up rounds up, down cuts."""
-    value = hpa.policy_value[b, w, direction, p]
-    if hpa.policy[b, w, direction, p] == POLICY_PODS:
-        return start + value if direction == UP else start - value
+@inner
+def policy_limit(policy: Any, direction: int, start: int) -> int:
+    """Where a period that began with `start` replicas may end. Percent: up rounds up, down cuts."""
+    if policy.type == POLICY_PODS:
+        return start + policy.value if direction == UP else start - policy.value
     if direction == UP:
-        return math.ceil(start * (1.0 + value / 100.0))
-    return int(start * (1.0 - value / 100.0))
+        return math.ceil(start * (1.0 + policy.value / 100.0))
+    return int(start * (1.0 - policy.value / 100.0))
 
 
-@kernel
+@inner
 def rate_limit(hpa: Any, state: Any, b: int, w: int, direction: int, now_us: int, current: int) -> int:
     """Farthest count allowed in this direction; never behind `current`.
 
     A period's start is rebuilt from events of both directions. select Max is the largest change.
     """
-    if hpa.select[b, w, direction] == SELECT_DISABLED:
+    select = hpa.spec[b, w].select_up if direction == UP else hpa.spec[b, w].select_down
+    if select == SELECT_DISABLED:
         return current
-    least_change = hpa.select[b, w, direction] == SELECT_MIN
+    highest = (direction == UP) != (select == SELECT_MIN)
     limit = current
     for p in range(hpa.policy.shape[3]):
-        if hpa.policy[b, w, direction, p] == POLICY_NONE:
+        policy = hpa.policy[b, w, direction, p]
+        if policy.type == POLICY_NONE:
             break
-        cutoff_us = now_us - hpa.policy_us[b, w, direction, p]
-        added = changed_since(state, b, w, UP, cutoff_us)
-        start = current - added + changed_since(state, b, w, DOWN, cutoff_us)
-        reach = policy_limit(hpa, b, w, direction, p, start)
+        start = current - net_change(state, b, w, now_us - policy.period_us)
+        reach = policy_limit(policy, direction, start)
         if p == 0:
             limit = reach
-        elif (direction == UP) != least_change:
-            limit = max(limit, reach)
         else:
-            limit = min(limit, reach)
+            limit = max(limit, reach) if highest else min(limit, reach)
     return max(limit, current) if direction == UP else min(limit, current)
 
 
-@kernel
-def within_limits(hpa: Any, state: Any, b: int, w: int, now_us: int, current: int, wanted: int) -> int:
-    """Clamp a stabilized count by rate and by min/max."""
-    low, high = hpa.min_replicas[b, w], hpa.max_replicas[b, w]
-    if not hpa.behavior[b, w]:
-        return min(max(wanted, low), high, max(2 * current, 4))
+@inner
+def within_rates(hpa: Any, state: Any, b: int, w: int, now_us: int, current: int, wanted: int) -> int:
+    """With `behavior`: clamp a stabilized count by rate and by min/max."""
     if wanted > current:
-        return min(wanted, high, rate_limit(hpa, state, b, w, UP, now_us, current))
+        limit = rate_limit(hpa, state, b, w, UP, now_us, current)
+        return min(wanted, hpa.spec[b, w].max_replicas, limit)
     if wanted < current:
-        return max(wanted, low, rate_limit(hpa, state, b, w, DOWN, now_us, current))
+        limit = rate_limit(hpa, state, b, w, DOWN, now_us, current)
+        return max(wanted, hpa.spec[b, w].min_replicas, limit)
     return wanted
 
 
-@kernel
-def store_event(hpa: Any, state: Any, b: int, w: int, now_us: int, change: int) -> None:
-    """Record a scale event, in the place of one older than all policies of its direction if there is one."""
-    direction = UP if change > 0 else DOWN
+@inner
+def longest_period_us(policies: Any) -> int:
+    """Of one direction's POLICY records."""
     longest = 0
-    for p in range(hpa.policy.shape[3]):
-        if hpa.policy[b, w, direction, p] != POLICY_NONE:
-            longest = max(longest, hpa.policy_us[b, w, direction, p])
-    n = state.event_n[b, w, direction]
-    at, oldest = -1, 0
-    for i in range(n):
-        when = state.event_us[b, w, direction, i]
-        if when < now_us - longest:
-            at = i
-        if when < state.event_us[b, w, direction, oldest]:
+    for p in range(policies.shape[0]):
+        if policies[p].type != POLICY_NONE:
+            longest = max(longest, policies[p].period_us)
+    return longest
+
+
+@inner
+def place_event(events: Any, n: int, cutoff_us: int) -> int:
+    """Slot for a new event: of one before the cutoff, else the next free, else of the oldest."""
+    oldest = 0
+    for i in range(n - 1, -1, -1):
+        if events[i].us < cutoff_us:
+            return i
+        if events[i].us < events[oldest].us:
             oldest = i
-    if at < 0:
-        full = n == state.event.shape[3]
-        at = oldest if full else n
-        state.event_n[b, w, direction] = n if full else n + 1
-    state.event[b, w, direction, at] = abs(change)
-    state.event_us[b, w, direction, at] = now_us
+    return n if n < events.shape[0] else oldest
+
+
+@inner
+def store_event(hpa: Any, state: Any, b: int, w: int, now_us: int, change: int) -> None:
+    """Record a scale event, in the place of one that no policy of its direction looks at any more."""
+    direction = UP if change > 0 else DOWN
+    memory, events = state.memory[b, w], state.event[b, w, direction]
+    n = memory.ups if direction == UP else memory.downs
+    at = place_event(events, n, now_us - longest_period_us(hpa.policy[b, w, direction]))
+    events[at].replicas = abs(change)
+    events[at].us = now_us
+    if at == n and direction == UP:
+        memory.ups = n + 1
+    elif at == n:
+        memory.downs = n + 1

@@ -31,6 +31,7 @@ SIGNALS = {
 }
 SELECT_MAX, SELECT_MIN, SELECT_DISABLED = 0, 1, 2
 SELECTS = {"Max": SELECT_MAX, "Min": SELECT_MIN, "Disabled": SELECT_DISABLED}
+NO_PODS = -1
 POLICY_NONE, POLICY_PODS, POLICY_PERCENT = -1, 0, 1
 MICRO = 1_000_000
 GIB = 1 << 30
@@ -39,29 +40,85 @@ UP_POLICIES = (ScalingPolicy("Pods", 4, 15), ScalingPolicy("Percent", 100, 15))
 DOWN_POLICIES = (ScalingPolicy("Percent", 100, 15),)
 
 
-class HpaArrays(NamedTuple):
-    """One HPA per workload. Times are whole microseconds, so that "exactly W seconds old" is exact."""
+# One record per workload, metric, policy ...: few arrays, because Numba hands a tuple over array by array
+# at each call. In kernels `hpa.spec[b, w].max_replicas`, in NumPy `hpa.spec["max_replicas"][b, w]`.
+# Times are whole microseconds, so that "exactly W seconds old" is exact.
+SPEC = np.dtype(
+    [
+        ("n_metrics", np.int32),
+        ("min_replicas", np.int32),
+        ("max_replicas", np.int32),
+        ("behavior", np.int8),  # 1 = spec.behavior is set
+        ("scale_to_zero", np.int8),  # 1 = the gate is on
+        ("select_up", np.int8),  # SELECT_*
+        ("select_down", np.int8),
+        ("tolerance_up", np.float64),
+        ("tolerance_down", np.float64),
+        ("window_up_us", np.int64),  # stabilization
+        ("window_down_us", np.int64),
+        ("cpu_initialization_s", np.float64),
+        ("initial_readiness_s", np.float64),
+        ("sync_period_s", np.float64),
+    ],
+    align=True,
+)
+METRIC = np.dtype(
+    [
+        ("kind", np.int8),  # UTILIZATION ...
+        ("signal", np.int8),  # SIGNAL_*
+        ("by_readiness", np.int8),  # 1 = cpu of the resource metrics API, where readiness counts
+        ("target", np.int64),  # percent or milli-units
+        ("request", np.int64),  # milli-units requested by one pod; 0 = no request
+    ],
+    align=True,
+)
+POLICY = np.dtype([("type", np.int8), ("value", np.int32), ("period_us", np.int64)], align=True)
+SAMPLE = np.dtype(
+    [
+        ("ok", np.int8),  # 0 = the API failed or had nothing
+        ("ready", np.int32),  # pods whose sample counts
+        ("unready", np.int32),
+        ("missing", np.int32),  # pods without a sample
+        ("usage", np.int64),  # milli-units, sum over `ready`; Object and External: the value
+    ],
+    align=True,
+)
+STAMPED = np.dtype([("replicas", np.int32), ("us", np.int64)], align=True)
+MEMORY = np.dtype(
+    [
+        ("head", np.int32),  # slot of the next recommendation
+        ("n", np.int32),  # recommendations held; 0 = the controller has not seen this HPA yet
+        ("ups", np.int32),  # scale-up events held
+        ("downs", np.int32),
+        ("scaled_to_zero", np.int8),  # 1 = at 0 by its own doing
+    ],
+    align=True,
+)
+Records = NDArray[np.void]
 
-    n_metrics: NDArray[np.int32]  # (B, W)
-    kind: NDArray[np.int8]  # (B, W, M) UTILIZATION ...
-    signal: NDArray[np.int8]  # (B, W, M) SIGNAL_*
-    by_readiness: NDArray[np.bool_]  # (B, W, M) cpu of the resource metrics API: readiness counts
-    target: NDArray[np.int64]  # (B, W, M) percent or milli-units
-    request: NDArray[np.int64]  # (B, W, M) milli-units requested by one pod; 0 = no request
-    min_replicas: NDArray[np.int32]  # (B, W)
-    max_replicas: NDArray[np.int32]  # (B, W)
-    tolerance: NDArray[np.float64]  # (B, W, 2)
-    behavior: NDArray[np.bool_]  # (B, W) spec.behavior is set
-    window_us: NDArray[np.int64]  # (B, W, 2) stabilization
-    select: NDArray[np.int8]  # (B, W, 2) SELECT_*
-    policy: NDArray[np.int8]  # (B, W, 2, P) POLICY_*, none behind the last
-    policy_value: NDArray[np.int64]  # (B, W, 2, P) pods or percent
-    policy_us: NDArray[np.int64]  # (B, W, 2, P)
-    scale_to_zero: NDArray[np.bool_]  # (B, W)
-    cpu_initialization_s: NDArray[np.float64]  # (B, W)
-    initial_readiness_s: NDArray[np.float64]  # (B, W)
-    sync_period_s: NDArray[np.float64]  # (B, W)
-    room_us: NDArray[np.int64]  # (2,) longest stabilization window and policy period that fit the state
+
+class HpaArrays(NamedTuple):
+    """One HPA per workload, in force now."""
+
+    spec: Records  # (B, W) SPEC
+    metric: Records  # (B, W, M) METRIC
+    policy: Records  # (B, W, 2, P) POLICY, POLICY_NONE behind the last
+    room_us: NDArray[np.int64]  # (2,) longest stabilization window and policy period that the state holds
+
+
+class HpaSample(NamedTuple):
+    """What the metrics APIs answer at one sync, summed over the pods of a workload (see classify_pod)."""
+
+    metric: Records  # (B, W, M) SAMPLE
+    pods_ready: NDArray[np.int32]  # (B, W) Running and Ready, terminating ones too; NO_PODS: none of any kind
+
+
+class HpaState(NamedTuple):
+    """Memory of the controller."""
+
+    memory: Records  # (B, W) MEMORY
+    rec: Records  # (B, W, R) STAMPED recommendations, a ring, newest behind `head`
+    event: Records  # (B, W, 2, E) STAMPED replicas added (UP) or removed (DOWN)
 
 
 class HpaDefaults(NamedTuple):
@@ -72,30 +129,6 @@ class HpaDefaults(NamedTuple):
     memory_request_bytes: NDArray[np.int64]
     min_replicas: NDArray[np.int32]
     max_replicas: NDArray[np.int32]
-
-
-class HpaSample(NamedTuple):
-    """What the metrics APIs answer at one sync, summed over the pods of a workload (see classify_pod)."""
-
-    ok: NDArray[np.bool_]  # (B, W, M) False: the API failed or had nothing
-    ready: NDArray[np.int32]  # (B, W, M) pods whose sample counts
-    usage: NDArray[np.int64]  # (B, W, M) milli-units, sum over those; Object and External: the value
-    unready: NDArray[np.int32]  # (B, W, M)
-    missing: NDArray[np.int32]  # (B, W, M) pods without a sample
-    pods_ready: NDArray[np.int32]  # (B, W) Running and Ready, terminating ones too
-
-
-class HpaState(NamedTuple):
-    """Memory of the controller: recommendations (a ring, newest behind `head`) and scale events."""
-
-    rec: NDArray[np.int32]  # (B, W, R) replicas
-    rec_us: NDArray[np.int64]  # (B, W, R)
-    rec_head: NDArray[np.int32]  # (B, W) slot of the next one
-    rec_n: NDArray[np.int32]  # (B, W) 0 = the controller has not seen this HPA yet
-    event: NDArray[np.int32]  # (B, W, 2, E) replicas added or removed
-    event_us: NDArray[np.int64]  # (B, W, 2, E)
-    event_n: NDArray[np.int32]  # (B, W, 2)
-    scaled_to_zero: NDArray[np.bool_]  # (B, W) at 0 by its own doing
 
 
 def as_us(seconds: float) -> int:
@@ -135,26 +168,12 @@ def longest(specs: Sequence[Sequence[HpaSpec]]) -> tuple[int, int, float, float]
 
 def empty_hpa(b: int, w: int, m: int, p: int) -> HpaArrays:
     """Arrays for B x W HPAs of at most m metrics and p policies, to be written."""
+    policy = np.zeros((b, w, 2, p), POLICY)
+    policy["type"] = POLICY_NONE
     return HpaArrays(
-        n_metrics=np.zeros((b, w), np.int32),
-        kind=np.zeros((b, w, m), np.int8),
-        signal=np.zeros((b, w, m), np.int8),
-        by_readiness=np.zeros((b, w, m), np.bool_),
-        target=np.ones((b, w, m), np.int64),
-        request=np.zeros((b, w, m), np.int64),
-        min_replicas=np.ones((b, w), np.int32),
-        max_replicas=np.ones((b, w), np.int32),
-        tolerance=np.zeros((b, w, 2)),
-        behavior=np.zeros((b, w), np.bool_),
-        window_us=np.zeros((b, w, 2), np.int64),
-        select=np.zeros((b, w, 2), np.int8),
-        policy=np.full((b, w, 2, p), POLICY_NONE, np.int8),
-        policy_value=np.zeros((b, w, 2, p), np.int64),
-        policy_us=np.zeros((b, w, 2, p), np.int64),
-        scale_to_zero=np.zeros((b, w), np.bool_),
-        cpu_initialization_s=np.zeros((b, w)),
-        initial_readiness_s=np.zeros((b, w)),
-        sync_period_s=np.full((b, w), 15.0),
+        spec=np.zeros((b, w), SPEC),
+        metric=np.zeros((b, w, m), METRIC),
+        policy=policy,
         room_us=np.zeros(2, np.int64),
     )
 
@@ -180,67 +199,78 @@ def milli_of(metric: HpaMetric, capacity_rps: float) -> int:
     return max(1, round(metric.target * unit))
 
 
-def write_metric(a: HpaArrays, at: tuple[int, int, int], metric: HpaMetric, defaults: HpaDefaults) -> None:
-    """Fill slot (b, w, m). Raises InputError for a metric name that nothing measures."""
+def write_metric(slot: Any, metric: HpaMetric, defaults: tuple[float, int, int]) -> None:
+    """Fill one METRIC record; defaults: capacity_rps, cpu request (milli), memory request (bytes).
+
+    Raises InputError for a metric name that nothing measures.
+    """
     if metric.name not in SIGNALS:
         raise InputError(None, "metrics[].name", metric.name, f"use one of {', '.join(SIGNALS)}")
-    b, w, _ = at
+    capacity_rps, cpu_milli, memory_bytes = defaults
     signal = SIGNALS[metric.name]
-    requests = {
-        SIGNAL_CPU: int(defaults.cpu_request_milli[b, w]),
-        SIGNAL_MEMORY: int(defaults.memory_request_bytes[b, w]) * 1000,
-    }
-    a.kind[at] = kind_of(metric)
-    a.signal[at] = signal
-    a.by_readiness[at] = signal == SIGNAL_CPU and metric.type in ("Resource", "ContainerResource")
-    a.target[at] = milli_of(metric, float(defaults.capacity_rps[b, w]))
-    a.request[at] = requests.get(signal, 0)
+    slot["kind"] = kind_of(metric)
+    slot["signal"] = signal
+    slot["by_readiness"] = signal == SIGNAL_CPU and metric.type in ("Resource", "ContainerResource")
+    slot["target"] = milli_of(metric, capacity_rps)
+    slot["request"] = {SIGNAL_CPU: cpu_milli, SIGNAL_MEMORY: memory_bytes * 1000}.get(signal, 0)
 
 
-def write_rules(a: HpaArrays, at: tuple[int, int, int], rules: ScalingRules, spec: HpaSpec) -> None:
-    """Fill direction (b, w, UP or DOWN); what `rules` leaves open takes the defaults."""
-    direction = at[2]
-    policies = policies_of(spec.behavior)[direction]
-    a.tolerance[at] = spec.tolerance if rules.tolerance is None else rules.tolerance
-    a.window_us[at] = as_us(windows_of(spec)[direction])
-    a.select[at] = SELECTS[rules.select]
-    a.policy[at] = POLICY_NONE
-    for i, policy in enumerate(policies):
-        a.policy[(*at, i)] = POLICY_PODS if policy.type == "Pods" else POLICY_PERCENT
-        a.policy_value[(*at, i)] = policy.value
-        a.policy_us[(*at, i)] = as_us(policy.period_s)
+def write_policies(slots: Any, policies: Sequence[ScalingPolicy]) -> None:
+    """Fill the POLICY records of one direction."""
+    slots["type"] = POLICY_NONE
+    for slot, policy in zip(slots, policies, strict=False):
+        slot["type"] = POLICY_PODS if policy.type == "Pods" else POLICY_PERCENT
+        slot["value"] = policy.value
+        slot["period_us"] = as_us(policy.period_s)
+
+
+def wakes(spec: HpaSpec) -> bool:
+    """Whether a metric can tell load while there is no pod: only Object and External can."""
+    return any(kind_of(metric) in (TOTAL_VALUE, TOTAL_AVERAGE) for metric in spec.metrics)
+
+
+def write_scalars(slot: Any, spec: HpaSpec, bounds: tuple[int, int]) -> None:
+    """Fill one SPEC record; bounds: the workload's own (min, max), for a spec without them."""
+    up, down = rules_of(spec.behavior)
+    window_up, window_down = windows_of(spec)
+    low = bounds[0] if spec.min_replicas is None else spec.min_replicas
+    slot["n_metrics"] = len(spec.metrics)
+    slot["min_replicas"] = low if spec.scale_to_zero and wakes(spec) else max(1, low)
+    slot["max_replicas"] = bounds[1] if spec.max_replicas is None else spec.max_replicas
+    slot["behavior"] = spec.behavior is not None
+    slot["scale_to_zero"] = spec.scale_to_zero
+    slot["select_up"], slot["select_down"] = SELECTS[up.select], SELECTS[down.select]
+    slot["tolerance_up"] = spec.tolerance if up.tolerance is None else up.tolerance
+    slot["tolerance_down"] = spec.tolerance if down.tolerance is None else down.tolerance
+    slot["window_up_us"], slot["window_down_us"] = as_us(window_up), as_us(window_down)
+    slot["cpu_initialization_s"] = spec.cpu_initialization_s
+    slot["initial_readiness_s"] = spec.initial_readiness_s
+    slot["sync_period_s"] = spec.sync_period_s
 
 
 def check_room(a: HpaArrays, spec: HpaSpec) -> None:
     """Raise InputError when the arrays, or the state that was sized from them, cannot hold this spec."""
-    m, p, window, period = longest([[spec]])
-    room = (a.kind.shape[2], a.policy.shape[3], int(a.room_us[0]) / MICRO, int(a.room_us[1]) / MICRO)
+    room = (a.metric.shape[2], a.policy.shape[3], int(a.room_us[0]) / MICRO, int(a.room_us[1]) / MICRO)
     names = ("metrics", "policies", "stabilizationWindowSeconds", "periodSeconds")
-    for name, wanted, held in zip(names, (m, p, window, period), room, strict=True):
+    for name, wanted, held in zip(names, longest([[spec]]), room, strict=True):
         if wanted > held:
             raise InputError(None, name, wanted, f"at most {held:g} were reserved when this run was set up")
 
 
 def write_hpa(a: HpaArrays, b: int, w: int, spec: HpaSpec, defaults: HpaDefaults) -> None:
-    """(Re)write the HPA of workload w of cluster b, also while it runs: history stays.
+    """(Re)write the HPA of workload w of cluster b, also while it runs: its history stays.
 
-    Without the scale-to-zero gate the least minimum is 1, as in the API.
+    Without the scale-to-zero gate, and without an Object or External metric, the least minimum is 1, as in
+    the API. Raises InputError when the
+    spec needs more metrics, policies or history than `pack_hpa` reserved.
     """
     check_room(a, spec)
-    low = int(defaults.min_replicas[b, w]) if spec.min_replicas is None else spec.min_replicas
-    high = int(defaults.max_replicas[b, w]) if spec.max_replicas is None else spec.max_replicas
-    a.n_metrics[b, w] = len(spec.metrics)
+    own = tuple(field[b, w].item() for field in map(np.asarray, defaults))
+    write_scalars(a.spec[b, w], spec, (own[3], own[4]))
     for m, metric in enumerate(spec.metrics):
-        write_metric(a, (b, w, m), metric, defaults)
-    for direction, rules in zip((UP, DOWN), rules_of(spec.behavior), strict=True):
-        write_rules(a, (b, w, direction), rules, spec)
-    a.behavior[b, w] = spec.behavior is not None
-    a.scale_to_zero[b, w] = spec.scale_to_zero
-    a.min_replicas[b, w] = low if spec.scale_to_zero else max(1, low)
-    a.max_replicas[b, w] = high
-    a.cpu_initialization_s[b, w] = spec.cpu_initialization_s
-    a.initial_readiness_s[b, w] = spec.initial_readiness_s
-    a.sync_period_s[b, w] = spec.sync_period_s
+        write_metric(a.metric[b, w, m], metric, (own[0], own[1], own[2]))
+    for direction, policies in zip((UP, DOWN), policies_of(spec.behavior), strict=True):
+        write_policies(a.policy[b, w, direction], policies)
 
 
 def pack_hpa(
@@ -271,28 +301,16 @@ def pack_hpa(
 
 def empty_hpa_state(a: HpaArrays, *, shortest_sync_s: float | None = None) -> HpaState:
     """History for these HPAs: nothing seen yet. Rings hold the longest window at the shortest sync period."""
-    b, w = a.min_replicas.shape
-    step = as_us(shortest_sync_s or float(a.sync_period_s.min()))
-    r, e = int(a.room_us[0] // step) + 3, int(a.room_us[1] // step) + 3
+    b, w = a.spec.shape
+    step = as_us(shortest_sync_s or float(a.spec["sync_period_s"].min()))
+    slots = (a.room_us // step + 3).tolist()
     return HpaState(
-        rec=np.zeros((b, w, r), np.int32),
-        rec_us=np.zeros((b, w, r), np.int64),
-        rec_head=np.zeros((b, w), np.int32),
-        rec_n=np.zeros((b, w), np.int32),
-        event=np.zeros((b, w, 2, e), np.int32),
-        event_us=np.zeros((b, w, 2, e), np.int64),
-        event_n=np.zeros((b, w, 2), np.int32),
-        scaled_to_zero=np.zeros((b, w), np.bool_),
+        memory=np.zeros((b, w), MEMORY),
+        rec=np.zeros((b, w, slots[0]), STAMPED),
+        event=np.zeros((b, w, 2, slots[1]), STAMPED),
     )
 
 
 def empty_hpa_sample(b: int, w: int, m: int) -> HpaSample:
     """No pods, nothing measured."""
-    return HpaSample(
-        ok=np.zeros((b, w, m), np.bool_),
-        ready=np.zeros((b, w, m), np.int32),
-        usage=np.zeros((b, w, m), np.int64),
-        unready=np.zeros((b, w, m), np.int32),
-        missing=np.zeros((b, w, m), np.int32),
-        pods_ready=np.zeros((b, w), np.int32),
-    )
+    return HpaSample(metric=np.zeros((b, w, m), SAMPLE), pods_ready=np.zeros((b, w), np.int32))

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from envs.sim.jit import kernel
+from envs.sim.jit import inner
 from envs.sim.state import BOOL, HOSTNAME, I1, I8, NODE_DRAINING, NODE_READY, Classes, Topology
 
 # bits of FitScratch.terms: what else than resources a class has to be checked for
@@ -52,75 +52,74 @@ def fit_scratch(classes: Classes, topology: Topology) -> FitScratch:
     )
 
 
-@kernel
-def class_terms(classes: Any, b: int, w: int) -> int:
+@inner
+def class_terms(
+    spread_key: Any, spread_hard: Any, anti_key: Any, ranti_key: Any, aff_key: Any, b: int, w: int
+) -> int:
     """Bits HARD_SPREAD | ANTI_AFFINITY | AFFINITY | SOFT_SPREAD that class w needs."""
     bits = 0
-    for k in range(classes.spread_key.shape[2]):
-        if classes.spread_key[b, w, k] >= 0:
-            bits |= HARD_SPREAD if classes.spread_hard[b, w, k] else SOFT_SPREAD
-    for a in range(classes.anti_key.shape[2]):
-        if classes.anti_key[b, w, a] >= 0:
+    for k in range(spread_key.shape[2]):
+        if spread_key[b, w, k] >= 0:
+            bits |= HARD_SPREAD if spread_hard[b, w, k] else SOFT_SPREAD
+    for a in range(anti_key.shape[2]):
+        if anti_key[b, w, a] >= 0:
             bits |= ANTI_AFFINITY
-    for a in range(classes.ranti_key.shape[2]):
-        if classes.ranti_key[b, w, a] >= 0:
+    for a in range(ranti_key.shape[2]):
+        if ranti_key[b, w, a] >= 0:
             bits |= ANTI_AFFINITY
-    for a in range(classes.aff_key.shape[2]):
-        if classes.aff_key[b, w, a] >= 0:
+    for a in range(aff_key.shape[2]):
+        if aff_key[b, w, a] >= 0:
             bits |= AFFINITY
     return bits
 
 
-@kernel
-def matching_on_node(topology: Any, nodes: Any, b: int, s: int, n: int) -> int:
+@inner
+def matching_on_node(sel_start: Any, sel_item: Any, pods_of: Any, b: int, s: int, n: int) -> int:
     """Counted pods on node n of the classes that selector s matches."""
     total = 0
-    for i in range(topology.sel_start[b, s], topology.sel_start[b, s + 1]):
-        total += nodes.pods_of[b, topology.sel_item[b, i], n]
+    for i in range(sel_start[b, s], sel_start[b, s + 1]):
+        total += pods_of[b, sel_item[b, i], n]
     return total
 
 
-@kernel
-def matching_in_domain(topology: Any, b: int, s: int, t: int, d: int) -> int:
+@inner
+def matching_in_domain(sel_start: Any, sel_item: Any, dom_pods: Any, b: int, s: int, t: int, d: int) -> int:
     """Counted pods in domain d of key t (not the hostname) of the classes that selector s matches."""
     total = 0
-    for i in range(topology.sel_start[b, s], topology.sel_start[b, s + 1]):
-        total += topology.dom_pods[b, t, d, topology.sel_item[b, i]]
+    for i in range(sel_start[b, s], sel_start[b, s + 1]):
+        total += dom_pods[b, t, d, sel_item[b, i]]
     return total
 
 
-@kernel
-def spread_counts_group(classes: Any, topology: Any, b: int, w: int, k: int, g: int, hard: bool) -> bool:
-    """Whether constraint k of class w counts nodes of group g.
-
-    The node must carry the keys of all the class's constraints of that kind (hard or soft), and
-    pass the constraint's node inclusion policies.
-    """
-    if classes.spread_elig.shape[0] > 0:
-        if not classes.spread_elig[b, w, k, g]:
-            return False
-    elif not classes.affinity_ok[b, w, g]:
-        return False
-    return has_spread_keys(classes, topology, b, w, g, hard)
-
-
-@kernel
-def has_spread_keys(classes: Any, topology: Any, b: int, w: int, g: int, hard: bool) -> bool:
+@inner
+def has_spread_keys(
+    spread_key: Any, spread_hard: Any, group_domain: Any, b: int, w: int, g: int, hard: bool
+) -> bool:
     """Whether nodes of group g carry every key of class w's hard (or soft) constraints."""
-    for k in range(classes.spread_key.shape[2]):
-        t = classes.spread_key[b, w, k]
-        if t > HOSTNAME and classes.spread_hard[b, w, k] == hard and topology.group_domain[b, g, t] < 0:
+    for k in range(spread_key.shape[2]):
+        t = spread_key[b, w, k]
+        if t < 0 or spread_hard[b, w, k] != hard:
+            continue
+        if group_domain[b, g, t] < (0 if t > HOSTNAME else -1):
             return False
     return True
 
 
-@kernel
+@inner
+def passes_inclusion(spread_elig: Any, affinity_ok: Any, b: int, w: int, k: int, g: int) -> bool:
+    """Whether the node inclusion policies of constraint k of class w let it count group g's nodes."""
+    return spread_elig[b, w, k, g] if spread_elig.shape[0] > 0 else affinity_ok[b, w, g]
+
+
+@inner
 def measure(classes: Any, topology: Any, nodes: Any, b: int, w: int, scratch: Any) -> None:
     """Fill scratch for a pod of class w: its terms, the spread minimum and counts per domain.
 
     Minimum over the domains that have an eligible node of the matching pods on eligible nodes.
     """
-    bits = class_terms(classes, b, w)
+    bits = class_terms(
+        classes.spread_key, classes.spread_hard, classes.anti_key, classes.ranti_key, classes.aff_key, b, w
+    )
     scratch.terms[b] = bits
     if bits & HARD_SPREAD:
         for k in range(classes.spread_key.shape[2]):
@@ -130,23 +129,31 @@ def measure(classes: Any, topology: Any, nodes: Any, b: int, w: int, scratch: An
         scratch.first_of_kind[b] = _first_of_kind(classes, topology, nodes, b, w)
 
 
-@kernel
+@inner
+def _counted(classes: Any, topology: Any, b: int, w: int, k: int, g: int) -> bool:
+    """Whether hard constraint k counts the nodes of group g: all hard keys there, policies passed."""
+    keys = has_spread_keys(classes.spread_key, classes.spread_hard, topology.group_domain, b, w, g, True)
+    return keys and passes_inclusion(classes.spread_elig, classes.affinity_ok, b, w, k, g)
+
+
+@inner
 def _measure_spread(classes: Any, topology: Any, nodes: Any, b: int, w: int, k: int, scratch: Any) -> None:
     t, s = classes.spread_key[b, w, k], classes.spread_sel[b, w, k]
     count = scratch.dom_count[b, k]
-    count[:] = -1
+    for d in range(count.shape[0]):
+        count[d] = -1
     low, domains, last_group, counted = np.int64(-1), 0, -1, False
     for n in range(nodes.hi[b]):
         phase = nodes.phase[b, n]
-        if phase != NODE_READY and phase != NODE_DRAINING:
+        if phase not in (NODE_READY, NODE_DRAINING):
             continue
         g = nodes.group[b, n]
         if g != last_group:
             last_group = g
-            counted = spread_counts_group(classes, topology, b, w, k, g, True)
+            counted = _counted(classes, topology, b, w, k, g)
         if not counted:
             continue
-        c = matching_on_node(topology, nodes, b, s, n)
+        c = matching_on_node(topology.sel_start, topology.sel_item, nodes.pods_of, b, s, n)
         if t == HOSTNAME:
             domains += 1
             low = c if low < 0 else min(low, c)
@@ -161,7 +168,7 @@ def _measure_spread(classes: Any, topology: Any, nodes: Any, b: int, w: int, k: 
     scratch.low[b, k] = low if domains >= classes.spread_min_domains[b, w, k] and low > 0 else 0
 
 
-@kernel
+@inner
 def _first_of_kind(classes: Any, topology: Any, nodes: Any, b: int, w: int) -> bool:
     """The first pod of a group with affinity to itself may go anywhere that has the keys."""
     for a in range(classes.aff_key.shape[2]):
@@ -172,16 +179,19 @@ def _first_of_kind(classes: Any, topology: Any, nodes: Any, b: int, w: int) -> b
             return False
         if t == HOSTNAME:
             for n in range(nodes.hi[b]):
-                if matching_on_node(topology, nodes, b, s, n) > 0:
+                if matching_on_node(topology.sel_start, topology.sel_item, nodes.pods_of, b, s, n) > 0:
                     return False
         else:
             for d in range(topology.dom_pods.shape[2]):
-                if matching_in_domain(topology, b, s, t, d) > 0:
+                if (
+                    matching_in_domain(topology.sel_start, topology.sel_item, topology.dom_pods, b, s, t, d)
+                    > 0
+                ):
                     return False
     return True
 
 
-@kernel
+@inner
 def resources_fit(req: Any, alloc: Any, used: Any, b: int, w: int, g: int, n: int) -> bool:
     """Whether requests of class w fit on node n of group g, pod count and extended resources too.
 
@@ -194,7 +204,7 @@ def resources_fit(req: Any, alloc: Any, used: Any, b: int, w: int, g: int, n: in
     return True
 
 
-@kernel
+@inner
 def spread_ok(classes: Any, topology: Any, nodes: Any, b: int, w: int, n: int, scratch: Any) -> bool:
     """Hard topology spread: matching + self - minimum <= maxSkew for each constraint. After `measure`."""
     g = nodes.group[b, n]
@@ -203,8 +213,16 @@ def spread_ok(classes: Any, topology: Any, nodes: Any, b: int, w: int, n: int, s
         if t < 0 or not classes.spread_hard[b, w, k]:
             continue
         if t == HOSTNAME:
-            counted = spread_counts_group(classes, topology, b, w, k, g, True)
-            here = matching_on_node(topology, nodes, b, classes.spread_sel[b, w, k], n) if counted else 0
+            if topology.group_domain[b, g, t] < -1:
+                return False
+            counted = _counted(classes, topology, b, w, k, g)
+            here = (
+                matching_on_node(
+                    topology.sel_start, topology.sel_item, nodes.pods_of, b, classes.spread_sel[b, w, k], n
+                )
+                if counted
+                else 0
+            )
         else:
             d = topology.group_domain[b, g, t]
             if d < 0:
@@ -216,16 +234,20 @@ def spread_ok(classes: Any, topology: Any, nodes: Any, b: int, w: int, n: int, s
     return True
 
 
-@kernel
+@inner
 def _matching_near(topology: Any, nodes: Any, b: int, s: int, t: int, n: int) -> int:
     """Matching pods in node n's domain of key t; -1 when the node lacks the key."""
     if t == HOSTNAME:
-        return matching_on_node(topology, nodes, b, s, n)
+        return matching_on_node(topology.sel_start, topology.sel_item, nodes.pods_of, b, s, n)
     d = topology.group_domain[b, nodes.group[b, n], t]
-    return matching_in_domain(topology, b, s, t, d) if d >= 0 else -1
+    return (
+        matching_in_domain(topology.sel_start, topology.sel_item, topology.dom_pods, b, s, t, d)
+        if d >= 0
+        else -1
+    )
 
 
-@kernel
+@inner
 def anti_affinity_ok(classes: Any, topology: Any, nodes: Any, b: int, w: int, n: int) -> bool:
     """Required anti-affinity both ways: the pod's own terms, and those of the pods already there."""
     for a in range(classes.anti_key.shape[2]):
@@ -239,7 +261,7 @@ def anti_affinity_ok(classes: Any, topology: Any, nodes: Any, b: int, w: int, n:
     return True
 
 
-@kernel
+@inner
 def affinity_ok(classes: Any, topology: Any, nodes: Any, b: int, w: int, n: int, scratch: Any) -> bool:
     """Required pod affinity: a match in the node's domain for every term. After `measure`.
 
@@ -256,7 +278,7 @@ def affinity_ok(classes: Any, topology: Any, nodes: Any, b: int, w: int, n: int,
     return True
 
 
-@kernel
+@inner
 def terms_ok(classes: Any, topology: Any, nodes: Any, b: int, w: int, n: int, scratch: Any) -> bool:
     """Spread, anti-affinity and affinity of class w on node n. After `measure`."""
     bits = scratch.terms[b]
@@ -267,7 +289,7 @@ def terms_ok(classes: Any, topology: Any, nodes: Any, b: int, w: int, n: int, sc
     return not bits & AFFINITY or affinity_ok(classes, topology, nodes, b, w, n, scratch)
 
 
-@kernel
+@inner
 def fits(classes: Any, topology: Any, groups: Any, nodes: Any, b: int, w: int, n: int, scratch: Any) -> bool:
     """Whether a pod of class w may be bound to node n: all hard filters. After `measure` for class w."""
     if nodes.phase[b, n] != NODE_READY:
@@ -282,7 +304,7 @@ def fits(classes: Any, topology: Any, groups: Any, nodes: Any, b: int, w: int, n
     return terms_ok(classes, topology, nodes, b, w, n, scratch)
 
 
-@kernel
+@inner
 def reserve(classes: Any, nodes: Any, b: int, w: int, n: int, delta: int) -> None:
     """Add (delta 1) or give back (-1) the requests of one pod of class w on node n."""
     for r in range(classes.req.shape[2]):
@@ -292,7 +314,7 @@ def reserve(classes: Any, nodes: Any, b: int, w: int, n: int, delta: int) -> Non
     nodes.n_pods[b, n] += delta
 
 
-@kernel
+@inner
 def count_pod(topology: Any, nodes: Any, b: int, w: int, n: int, delta: int) -> None:
     """Let one pod of class w on node n count (delta 1), or no longer (-1), for spread and affinity."""
     nodes.pods_of[b, w, n] += delta
@@ -303,14 +325,14 @@ def count_pod(topology: Any, nodes: Any, b: int, w: int, n: int, delta: int) -> 
             topology.dom_pods[b, t, d, w] += delta
 
 
-@kernel
+@inner
 def bind(classes: Any, topology: Any, nodes: Any, b: int, w: int, n: int) -> None:
     """Put one pod of class w on node n: used, score_used, n_pods, pods_of, dom_pods."""
     reserve(classes, nodes, b, w, n, 1)
     count_pod(topology, nodes, b, w, n, 1)
 
 
-@kernel
+@inner
 def unbind(classes: Any, topology: Any, nodes: Any, b: int, w: int, n: int) -> None:
     """Undo `bind` at once, for a pod whose deletion was not announced with `count_pod(..., -1)`."""
     reserve(classes, nodes, b, w, n, -1)

@@ -63,12 +63,12 @@ def fill_sample(s: Any, b: int, w: int, now_s: float, tick: int) -> None:
     """Answer every metric of workload w's HPA as the metrics APIs would at now_s."""
     out = s.hpa_sample
     out.pods_ready[b, w] = s.flow.n_ready[b, w]
-    for m in range(s.hpa.n_metrics[b, w]):
-        kind = s.hpa.kind[b, w, m]
-        if kind == TOTAL_VALUE or kind == TOTAL_AVERAGE:
-            value = external_value(s, b, w, s.hpa.signal[b, w, m], now_s, tick)
-            out.ok[b, w, m] = value >= 0.0
-            out.usage[b, w, m] = int(value * 1000.0)
+    for m in range(s.hpa.spec[b, w].n_metrics):
+        metric, seen = s.hpa.metric[b, w, m], out.metric[b, w, m]
+        if metric.kind == TOTAL_VALUE or metric.kind == TOTAL_AVERAGE:
+            value = external_value(s, b, w, metric.signal, now_s, tick)
+            seen.ok = value >= 0.0
+            seen.usage = int(value * 1000.0)
         else:
             _fill_pods(s, b, w, m, now_s, tick)
 
@@ -112,18 +112,18 @@ def per_pod_milli(s: Any, b: int, w: int, signal: int, sample_s: float, tick: in
 
 @inner
 def _fill_pods(s: Any, b: int, w: int, m: int, now_s: float, tick: int) -> None:
-    out = s.hpa_sample
+    seen = s.hpa_sample.metric[b, w, m]
     sample_s = sample_time_s(s, b, w, now_s)
-    each = per_pod_milli(s, b, w, s.hpa.signal[b, w, m], sample_s, tick)
-    out.ok[b, w, m] = each >= 0.0
+    each = per_pod_milli(s, b, w, s.hpa.metric[b, w, m].signal, sample_s, tick)
+    seen.ok = each >= 0.0
     if s.flow.n_starting[b, w] == 0 and s.flow.n_pending[b, w] == 0 and now_s > s.flow.young_until_s[b, w]:
         ready, unready, missing = s.flow.n_ready[b, w], 0, 0  # every pod is old: no need to look at each
     else:
         ready, unready, missing = _group_pods(s, b, w, m, now_s, sample_s)
-    out.ready[b, w, m] = ready
-    out.unready[b, w, m] = unready
-    out.missing[b, w, m] = missing
-    out.usage[b, w, m] = int(max(each, 0.0)) * ready
+    seen.ready = ready
+    seen.unready = unready
+    seen.missing = missing
+    seen.usage = int(max(each, 0.0)) * ready
 
 
 @inner
@@ -134,9 +134,9 @@ def _group_pods(s: Any, b: int, w: int, m: int, now_s: float, sample_s: float) -
         phase = s.pods.phase[b, p]
         code = classify_pod(
             phase == POD_TERMINATING, phase != POD_READY and phase != POD_TERMINATING,
-            s.pods.ready_s[b, p] <= sample_s, s.hpa.by_readiness[b, w, m], phase == POD_READY,
+            s.pods.ready_s[b, p] <= sample_s, s.hpa.metric[b, w, m].by_readiness != 0, phase == POD_READY,
             s.pods.bound_s[b, p], s.pods.ready_s[b, p], sample_s, RESOURCE_WINDOW_S, now_s,
-            s.hpa.cpu_initialization_s[b, w], s.hpa.initial_readiness_s[b, w],
+            s.hpa.spec[b, w].cpu_initialization_s, s.hpa.spec[b, w].initial_readiness_s,
         )  # fmt: skip
         if code == POD_SAMPLED:
             ready += 1

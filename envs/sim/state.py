@@ -70,7 +70,7 @@ class Topology(NamedTuple):
 
     sel_start: I4  # (B, S + 1) offsets into sel_item
     sel_item: I4  # (B, M) class indices
-    group_domain: I4  # (B, G, T) domain of a group's nodes under key t >= 1; -1 = label missing
+    group_domain: I4  # (B, G, T) domain under key t >= 1, -1 = label missing; key 0: -2 = likewise
     dom_pods: I4  # (B, T, D, W) bound pods of class w in domain d (key 0 unused)
 
 

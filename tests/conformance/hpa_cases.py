@@ -13,6 +13,7 @@ import numpy as np
 
 from envs.controllers.hpa import POD_MISSING, POD_SAMPLED, POD_UNREADY, classify_pod, hpa_sync
 from envs.controllers.hpa_pack import (
+    NO_PODS,
     HpaArrays,
     HpaSample,
     empty_hpa_sample,
@@ -84,15 +85,15 @@ def group_of(pod: dict[str, Any], step: dict[str, Any], case: dict[str, Any], hp
             bool(pod.get("deleted", False)) or pod.get("phase") == "Failed",
             pod.get("phase") == "Pending",
             ("cpu" if cpu else "pm") in pod,
-            bool(hpa.by_readiness[0, 0, m]),
+            bool(hpa.metric["by_readiness"][0, 0, m]),
             bool(pod.get("ready", False)),
             float(pod.get("start", math.nan)),
             float(pod.get("since", math.nan)),
             float(step.get("metric_ts", math.nan)),
             float(case.get("metric_window_s", 0)),
             float(step["t_s"]),
-            float(hpa.cpu_initialization_s[0, 0]),
-            float(hpa.initial_readiness_s[0, 0]),
+            float(hpa.spec["cpu_initialization_s"][0, 0]),
+            float(hpa.spec["initial_readiness_s"][0, 0]),
         )
     )
 
@@ -114,21 +115,21 @@ def write_pod_metric(
         if group in counts:
             counts[group] += 1
             usage += pod[field] if group == POD_SAMPLED else 0
-    sample.ok[0, 0, m] = api not in step
-    sample.usage[0, 0, m] = usage
-    sample.ready[0, 0, m], sample.unready[0, 0, m] = counts[POD_SAMPLED], counts[POD_UNREADY]
-    sample.missing[0, 0, m] = counts[POD_MISSING]
+    groups = counts[POD_SAMPLED], counts[POD_UNREADY], counts[POD_MISSING]
+    sample.metric[0, 0, m] = (api not in step, *groups, usage)
 
 
 def write_external(sample: HpaSample, m: int, value: Any) -> None:
     """A number, several series, null (error) or "empty" (no series)."""
     known = value is not None and value != "empty"
-    sample.ok[0, 0, m] = known
-    sample.usage[0, 0, m] = (sum(value) if isinstance(value, list) else value) if known else 0
+    total = sum(value) if isinstance(value, list) else value
+    sample.metric[0, 0, m] = (True, 0, 0, 0, total) if known else (False, 0, 0, 0, 0)
 
 
 def ready_pods(step: dict[str, Any]) -> int:
-    """Running and Ready, terminating ones included."""
+    """Running and Ready, terminating ones included; NO_PODS when the selector finds nothing."""
+    if not step.get("pods_ready") and not step.get("pods"):
+        return NO_PODS
     extra = sum(bool(p.get("ready", False)) and "phase" not in p for p in step.get("pods", ()))
     return int(step.get("pods_ready", 0)) + extra
 
@@ -149,7 +150,7 @@ def closed_loop(case: Case) -> Result:
         return left_out("a metric type that the format does not describe")
     hpa = arrays_of(record)
     state = empty_hpa_state(hpa, shortest_sync_s=SHORTEST_SYNC_S)
-    sample = empty_hpa_sample(1, 1, hpa.kind.shape[2])
+    sample = empty_hpa_sample(1, 1, hpa.metric.shape[2])
     for number, step in enumerate(record["steps"]):
         got = step["replicas"]
         if not step.get("scale_get_error"):

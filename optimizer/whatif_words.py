@@ -1,0 +1,58 @@
+"""Numbers as people read them, shared by the terminal and the report."""
+
+from __future__ import annotations
+
+import math
+
+
+def usd(value: float) -> str:
+    """$1,234.56; whole dollars from 100,000 on; two digits that count for small unit prices."""
+    if not math.isfinite(value):
+        return "—"
+    sign, size = ("−" if value < 0 else ""), abs(value)
+    if size >= 100_000:
+        return f"{sign}${size:,.0f}"
+    return f"{sign}${size:,.2f}" if size >= 0.995 or size == 0 else f"{sign}${size:.3g}"
+
+
+def ratio(value: float) -> str:
+    """A good-request ratio with as many digits as its distance from 1 needs: 99.95 %, 99.9987 %."""
+    if not math.isfinite(value):
+        return "—"
+    if value >= 1.0:
+        return "100 %"
+    digits = min(6, max(2, math.ceil(-math.log10(1.0 - value)) - 1))
+    text = f"{100.0 * value:.{digits}f}"
+    return f"{text} %" if not text.startswith("100") else f"{100.0 * value:.8f} %"
+
+
+def percent(value: float, digits: int = 1) -> str:
+    if not math.isfinite(value):
+        return "—"
+    return f"{100.0 * value:.{digits}f} %".replace("-", "−")
+
+
+def count(value: float) -> str:
+    """12 340 000 as 12.3 M."""
+    for size, unit in ((1e9, "bn"), (1e6, "M"), (1e4, "k")):
+        if abs(value) >= size:
+            scaled = value / (1e3 if unit == "k" else size)
+            return f"{scaled:,.3g} {unit}" if scaled < 1000 else f"{scaled:,.0f} {unit}"
+    return f"{value:,.0f}"
+
+
+def saving(share: float, low: float, high: float) -> str:
+    """ "12.3 % [11.0, 13.5]", without the interval where there is none."""
+    if not math.isfinite(share):
+        return "—"
+    text = f"{100.0 * share:+.1f} %"
+    if math.isfinite(low):
+        text += f" [{100.0 * low:+.1f}, {100.0 * high:+.1f}]"
+    return text.replace("-", "−")
+
+
+def names(items: tuple[str, ...] | list[str], limit: int = 5) -> str:
+    """ "a, b and 3 more"."""
+    if len(items) <= limit:
+        return ", ".join(items)
+    return ", ".join(items[:limit]) + f" and {len(items) - limit} more"

@@ -1,0 +1,75 @@
+"""The service tick: conservation, monotonicity, continuity, and the steady state as its rest point."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from envs.sim.queueing import bad_share, load_tables
+from envs.sim.service import service_tick
+
+TABLES = load_tables()
+WORLDS = st.fixed_dictionaries(
+    {
+        "arrivals": st.floats(0.0, 1e5),
+        "replicas": st.floats(0.0, 500.0),
+        "slots": st.sampled_from([1.0, 2.0, 3.0, 8.0, 50.0, 300.0]),
+        "cv": st.floats(0.0, 3.5),
+        "threshold_s": st.floats(0.01, 5.0),
+        "timeout_s": st.floats(0.05, 60.0),
+        "balancing": st.integers(0, 2),
+        "speed": st.floats(0.1, 1.0),
+        "backlog": st.floats(0.0, 1e5),
+    }
+)
+
+
+def tick(world: dict[str, float], **change: float) -> tuple[float, ...]:
+    """service_tick with 0.1 s requests and 15 s ticks."""
+    w = world | change
+    return service_tick(
+        TABLES, w["arrivals"], 15.0, w["replicas"], w["slots"], 0.1, w["cv"], w["threshold_s"], w["timeout_s"],
+        int(w["balancing"]), w["speed"], w["backlog"],
+    )  # fmt: skip
+
+
+def share(result: tuple[float, ...]) -> float:
+    """Bad share of the requests that left."""
+    left = result[0] + result[1]
+    return result[1] / left if left > 1e-6 else 0.0
+
+
+@given(WORLDS)
+@settings(max_examples=400, deadline=None)
+def test_requests_are_conserved(world: dict[str, float]) -> None:
+    good, bad, timed_out, served, backlog, busy = tick(world)
+    size = world["arrivals"] + world["backlog"] + 1.0
+    assert abs(world["arrivals"] + world["backlog"] - served - timed_out - backlog) <= 1e-12 * size
+    assert abs(good + bad - served - timed_out) <= 1e-12 * size
+    assert min(good, bad, timed_out, served, backlog, busy) >= -1e-9 * size
+    assert busy <= world["replicas"] * world["slots"] * (1.0 + 1e-12)
+
+
+def test_without_replicas_requests_queue_and_then_time_out() -> None:
+    world = {"arrivals": 150.0, "replicas": 0.0, "slots": 4.0, "cv": 1.0, "threshold_s": 0.5, "timeout_s": 30.0,
+             "balancing": 0, "speed": 1.0, "backlog": 0.0}  # fmt: skip
+    first = tick(world)
+    assert first[3] == 0.0
+    assert first[4] == pytest.approx(150.0)
+    backlog = first[4]
+    for _ in range(40):
+        backlog = tick(world, backlog=backlog)[4]
+    assert backlog == pytest.approx(300.0, rel=0.01)  # 10 requests/s for 30 s
+
+
+@pytest.mark.parametrize("balancing", [0, 1, 2])
+@pytest.mark.parametrize("rho", [0.3, 0.7, 0.9, 0.96])
+def test_constant_load_settles_at_the_steady_state(balancing: int, rho: float) -> None:
+    world = {"arrivals": rho * 10 * 4 / 0.1 * 15, "replicas": 10.0, "slots": 4.0, "cv": 1.0, "threshold_s": 0.4,
+             "timeout_s": 1e6, "balancing": balancing, "speed": 1.0, "backlog": 0.0}  # fmt: skip
+    result = tick(world)
+    for _ in range(400):
+        result = tick(world, backlog=result[4])
+    steady = bad_share(TABLES, rho * 400, 10.0, 4.0, 0.1, 1.0, 0.4, balancing)
+    assert share(result) == pytest.approx(steady, rel=1e-4)
