@@ -107,6 +107,9 @@ class SchedulerScratch(NamedTuple):
     in_group: I4  # (B, G) feasible nodes of a group
     has_keys: BOOL  # (B, G) the group's nodes have all soft spread keys
     counts_all: I1  # (B, W, K) soft constraint counts every group that has its key; -1 = not known yet
+    group_of: I4  # (B, N) by place in `feasible`
+    spread_sum: F8  # (B, N) by place in `feasible`
+    bonus: I8  # (B, G) weighted taint and affinity scores
     weight: F8  # (B, K)
     part: F8  # (B, K, G)
     host_ok: BOOL  # (B, N) hostname terms allow the node
@@ -187,6 +190,9 @@ def scheduler_scratch(classes: Classes, topology: Topology, nodes: Nodes, pods: 
         in_group=ints(b, g),
         has_keys=np.zeros((b, g), np.bool_),
         counts_all=np.full((b, w, k), -1, np.int8),
+        group_of=ints(b, n),
+        spread_sum=np.zeros((b, n)),
+        bonus=longs(b, g),
         weight=np.zeros((b, k)),
         part=np.zeros((b, k, g)),
         host_ok=np.zeros((b, n), np.bool_),
@@ -295,11 +301,11 @@ def score_feasible(
     balanced_scores(classes, groups, nodes, profile, b, w, scratch)
     normalize(classes.soft_taints[b, w], scratch.in_group[b], True, scratch.taint[b])
     normalize(classes.affinity_score[b, w], scratch.in_group[b], False, scratch.affinity[b])
-    taint, affinity, feasible, group = (
+    taint, affinity, bonus, group_of = (
         scratch.taint[b],
         scratch.affinity[b],
-        scratch.feasible[b],
-        nodes.group[b],
+        scratch.bonus[b],
+        scratch.group_of[b],
     )
     fit, balanced, spread, out = (
         scratch.fit_score[b],
@@ -308,13 +314,14 @@ def score_feasible(
         scratch.score[b],
     )
     fit_weight, balanced_weight = profile.fit_weight[b], profile.balanced_weight[b]
-    spread_weight = profile.spread_weight[b] if soft else 0
-    taint_weight, affinity_weight = profile.taint_weight[b], profile.affinity_weight[b]
+    for g in range(bonus.shape[0]):
+        bonus[g] = profile.taint_weight[b] * taint[g] + profile.affinity_weight[b] * affinity[g]
     for i in range(scratch.n_feasible[b]):
-        g = group[feasible[i]]
-        total = fit_weight * fit[i] + balanced_weight * balanced[i]
-        total += taint_weight * taint[g] + affinity_weight * affinity[g]
-        out[i] = total + spread_weight * spread[i] if soft else total
+        out[i] = fit_weight * fit[i] + balanced_weight * balanced[i] + bonus[group_of[i]]
+    if soft:
+        spread_weight = profile.spread_weight[b]
+        for i in range(scratch.n_feasible[b]):
+            out[i] += spread_weight * spread[i]
 
 
 @inner

@@ -16,10 +16,11 @@ from envs.controllers.placement import (
     passes_inclusion,
 )
 from envs.sim.jit import inner
-from envs.sim.state import HOSTNAME, MEM, NODE_DRAINING, NODE_READY
+from envs.sim.state import CPU, HOSTNAME, MEM, NODE_DRAINING, NODE_READY
 
 LEAST_ALLOCATED, MOST_ALLOCATED, CAPACITY_RATIO = 0, 1, 2
 MAX_SCORE = 100
+LACKS_KEY = -1e18  # in a sum of spread parts: the node is not scored
 _EXACT = 2**53
 
 
@@ -67,11 +68,10 @@ def fit_scores(classes: Any, groups: Any, nodes: Any, profile: Any, b: int, w: i
     strategy, resource, weight = profile.strategy[b], profile.fit_resource[b], profile.fit_resource_weight[b]
     shape_x, shape_y, points = profile.shape_x, profile.shape_y, profile.n_shape[b]
     req, score_req, alloc = classes.req[b, w], classes.score_req[b, w], groups.alloc[b]
-    used, score_used, group = nodes.used[b], nodes.score_used[b], nodes.group[b]
+    used, score_used, group_of = nodes.used[b], nodes.score_used[b], scratch.group_of[b]
     feasible, out = scratch.feasible[b], scratch.fit_score[b]
     for i in range(scratch.n_feasible[b]):
-        n = feasible[i]
-        g, total, weights = group[n], 0, 0
+        n, g, total, weights = feasible[i], group_of[i], 0, 0
         for q in range(resource.shape[0]):
             r = resource[q]
             if r < 0 or alloc[g, r] == 0 or (r > MEM and req[r] == 0):
@@ -136,18 +136,32 @@ def balanced_scores(
     """BalancedAllocation of each feasible node into scratch.balanced.
 
     Since 1.36 it is the change that the pod makes: 50 + (50 + after - before) / 2, so neutral is 75.
-    0 for a pod without requests, for which the plugin is skipped.
+    0 for a pod without requests, for which the plugin is skipped. CPU and memory alone, the default,
+    take the short way: the deviation of two shares is half their distance.
     """
-    feasible, out = scratch.feasible[b], scratch.balanced[b]
-    resource, req, alloc = profile.balanced_resource[b], classes.req[b, w], groups.alloc[b]
-    used, group = nodes.used[b], nodes.group[b]
+    feasible, group_of, out = scratch.feasible[b], scratch.group_of[b], scratch.balanced[b]
+    resource, req, alloc, used = (
+        profile.balanced_resource[b],
+        classes.req[b, w],
+        groups.alloc[b],
+        nodes.used[b],
+    )
     skipped = is_best_effort(profile.balanced_resource, classes.req, b, w)
+    core = resource.shape[0] == 2 and resource[0] == CPU and resource[1] == MEM
+    cpu, mem = req[CPU], req[MEM]
     for i in range(scratch.n_feasible[b]):
-        n = feasible[i]
-        g, change = group[n], 0
-        for pods in range(2):
-            change = balance(resource, req, alloc, used, g, n, pods) - change
-        out[i] = 0 if skipped else 50 + (50 + change) // 2
+        n, g = feasible[i], group_of[i]
+        if skipped:
+            out[i] = 0
+        elif core and alloc[g, CPU] > 0 and alloc[g, MEM] > 0:
+            a, m = float(alloc[g, CPU]), float(alloc[g, MEM])
+            gap = min(float(used[n, CPU]) / a, 1.0) - min(float(used[n, MEM]) / m, 1.0)
+            before = int((1.0 - abs(gap / 2.0)) * MAX_SCORE)
+            gap = min(float(used[n, CPU] + cpu) / a, 1.0) - min(float(used[n, MEM] + mem) / m, 1.0)
+            out[i] = 50 + (50 + int((1.0 - abs(gap / 2.0)) * MAX_SCORE) - before) // 2
+        else:
+            before = balance(resource, req, alloc, used, g, n, 0)
+            out[i] = 50 + (50 + balance(resource, req, alloc, used, g, n, 1) - before) // 2
 
 
 @inner
@@ -167,12 +181,18 @@ def normalize(raw: Any, present: Any, reverse: bool, out: Any) -> None:
 
 @inner
 def count_feasible_groups(nodes: Any, b: int, scratch: Any) -> None:
-    """scratch.in_group = how many feasible nodes each group has."""
-    in_group, feasible, group = scratch.in_group[b], scratch.feasible[b], nodes.group[b]
+    """scratch.in_group = how many feasible nodes each group has; group_of = the group of each."""
+    in_group, feasible, group, group_of = (
+        scratch.in_group[b],
+        scratch.feasible[b],
+        nodes.group[b],
+        scratch.group_of[b],
+    )
     for g in range(in_group.shape[0]):
         in_group[g] = 0
     for i in range(scratch.n_feasible[b]):
-        in_group[group[feasible[i]]] += 1
+        group_of[i] = group[feasible[i]]
+        in_group[group_of[i]] += 1
 
 
 @inner
@@ -202,9 +222,9 @@ def _count_on_nodes(classes: Any, topology: Any, nodes: Any, b: int, w: int, k: 
     for n in range(nodes.hi[b]):
         if phase[n] in (NODE_READY, NODE_DRAINING):
             d = domain[group[n], t]
-            if d >= 0 and count[d] >= 0 and has_keys[group[n]]:
-                if passes_inclusion(spread_elig, affinity_ok, b, w, k, group[n]):
-                    count[d] += matching_on_node(sel_start, sel_item, pods_of, b, s, n)
+            counted = d >= 0 and count[d] >= 0 and has_keys[group[n]]
+            if counted and passes_inclusion(spread_elig, affinity_ok, b, w, k, group[n]):
+                count[d] += matching_on_node(sel_start, sel_item, pods_of, b, s, n)
 
 
 @inner
@@ -236,7 +256,7 @@ def _prepare_spread(classes: Any, topology: Any, nodes: Any, b: int, w: int, scr
     """What the soft constraints of class w give a node, by constraint and group, into scratch.
 
     weight ln(domains + 2); part = count * weight + maxSkew - 1 (for the hostname only maxSkew - 1:
-    counts are per node). After `count_feasible_groups`.
+    counts are per node), LACKS_KEY in groups without one of the keys.
     """
     key, hard, skew = classes.spread_key[b, w], classes.spread_hard[b, w], classes.spread_skew[b, w]
     domain, has_keys, in_group = topology.group_domain[b], scratch.has_keys[b], scratch.in_group[b]
@@ -255,42 +275,57 @@ def _prepare_spread(classes: Any, topology: Any, nodes: Any, b: int, w: int, scr
         weight, count, part = math.log(float(size + 2)), scratch.fit.dom_count[b, k], scratch.part[b, k]
         scratch.weight[b, k] = weight
         for g in range(in_group.shape[0]):
-            if t == HOSTNAME:
-                part[g] = float(skew[k] - 1)
-            elif in_group[g] > 0 and has_keys[g]:
-                part[g] = float(count[domain[g, t]]) * weight + float(skew[k] - 1)
+            part[g] = float(skew[k] - 1)
+            if not has_keys[g]:
+                part[g] = LACKS_KEY
+            elif t != HOSTNAME and in_group[g] > 0:
+                part[g] += float(count[domain[g, t]]) * weight
+
+
+@inner
+def _sum_spread(classes: Any, topology: Any, nodes: Any, b: int, w: int, scratch: Any) -> None:
+    """scratch.spread_sum of each feasible node: the sum over soft constraints of the node's part."""
+    key, hard, sel = classes.spread_key[b, w], classes.spread_hard[b, w], classes.spread_sel[b, w]
+    start, item, pods_of = topology.sel_start[b], topology.sel_item[b], nodes.pods_of[b]
+    feasible, group_of, total = scratch.feasible[b], scratch.group_of[b], scratch.spread_sum[b]
+    found = scratch.n_feasible[b]
+    for i in range(found):
+        total[i] = 0.0
+    for k in range(key.shape[0]):
+        if key[k] < 0 or hard[k]:
+            continue
+        part, weight, first, last = scratch.part[b, k], scratch.weight[b, k], start[sel[k]], start[sel[k] + 1]
+        for i in range(found):
+            count = 0
+            if key[k] == HOSTNAME:
+                for j in range(first, last):
+                    count += pods_of[item[j], feasible[i]]
+            total[i] += float(count) * weight + part[group_of[i]]
 
 
 @inner
 def spread_scores(classes: Any, topology: Any, nodes: Any, b: int, w: int, scratch: Any) -> None:
     """Raw and normalised PodTopologySpread scores of the feasible nodes, into spread_raw and spread.
 
-    Raw: round(sum of count * weight + maxSkew - 1), fewer is better; -1 without one of the keys.
+    Raw: the rounded sum over the constraints, fewer is better; -1 without one of the keys.
     Normalised: 100 (max + min - raw) / max over the nodes that have the keys, 100 when max is 0; 0
     for the others. After `count_feasible_groups`.
     """
     _prepare_spread(classes, topology, nodes, b, w, scratch)
-    key, hard, sel = classes.spread_key[b, w], classes.spread_hard[b, w], classes.spread_sel[b, w]
-    sel_start, sel_item, pods_of, group = topology.sel_start, topology.sel_item, nodes.pods_of, nodes.group[b]
-    has_keys, weight, part = scratch.has_keys[b], scratch.weight[b], scratch.part[b]
-    feasible, raws, out = scratch.feasible[b], scratch.spread_raw[b], scratch.spread[b]
+    _sum_spread(classes, topology, nodes, b, w, scratch)
+    total, raws, out, found = (
+        scratch.spread_sum[b],
+        scratch.spread_raw[b],
+        scratch.spread[b],
+        scratch.n_feasible[b],
+    )
     lowest, highest = 2147483647, 0
-    for i in range(scratch.n_feasible[b]):
-        n = feasible[i]
-        g = group[n]
-        raws[i] = -1
-        if not has_keys[g]:
-            continue
-        total = 0.0
-        for k in range(key.shape[0]):
-            if key[k] == HOSTNAME and not hard[k]:
-                count = matching_on_node(sel_start, sel_item, pods_of, b, sel[k], n)
-                total += float(count) * weight[k] + part[k, g]
-            elif key[k] > HOSTNAME and not hard[k]:
-                total += part[k, g]
-        raws[i] = round_half_up(total)
-        lowest, highest = min(lowest, raws[i]), max(highest, raws[i])
-    for i in range(scratch.n_feasible[b]):
+    for i in range(found):
+        raw = round_half_up(max(total[i], -1.0))
+        raws[i] = raw
+        if raw >= 0:
+            lowest, highest = min(lowest, raw), max(highest, raw)
+    for i in range(found):
         if raws[i] < 0:
             out[i] = 0
         else:

@@ -66,7 +66,8 @@ def spread_score(classes: Any, topology: Any, nodes: Any, scratch: Any) -> None:
 
 @kernel
 def resource_scores(classes: Any, groups: Any, nodes: Any, profile: Any, scratch: Any) -> bool:
-    """NodeResourcesFit and BalancedAllocation of scratch.feasible for class 0; whether the latter is skipped."""
+    """NodeResourcesFit and BalancedAllocation of scratch.feasible; whether the latter is skipped."""
+    _count_groups(nodes, 0, scratch)
     _fit_scores(classes, groups, nodes, profile, 0, 0, scratch)
     _balanced_scores(classes, groups, nodes, profile, 0, 0, scratch)
     return _best_effort(profile.balanced_resource, classes.req, 0, 0)
