@@ -7,15 +7,17 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from envs.cluster import InstanceType
 from envs.errors import InputError
 from envs.manifest_pods import Sums
 from envs.manifest_pools import guessed_pool
 from envs.prices import PriceBook
 from envs.scenario_file import scenario_from_document
-from envs.scenario_writer import guess, render, write_new
+from envs.scenario_writer import Commented, guess, render, write_new
 from envs.trace_file import Trace, read_trace
 from envs.trace_stats import LoadStats, describe_trace
 from envs.yaml_reader import only_mapping, parse_yaml
@@ -70,7 +72,7 @@ def draft_from_load(
     if len(stats) > MAX_SERIES:
         mend = f"has {len(stats)} series; at most {MAX_SERIES} become workloads, so give a part of them"
         raise InputError(path, "columns", None, mend)
-    machines = [priced.instance for priced in PriceBook.load(provider).types(region)]
+    machines = region_types(provider, region)
     source = os.path.relpath(path.resolve(), out.resolve().parent)
     names = _names(list(stats))
     document: dict[str, Any] = {
@@ -92,6 +94,12 @@ def draft_from_load(
     if len(trace.gaps) > 20:
         notes.append(f"and {len(trace.gaps) - 20} more gaps")
     return Draft(document, tuple(notes), path.name)
+
+
+@lru_cache(maxsize=8)
+def region_types(provider: str, region: str) -> tuple[InstanceType, ...]:
+    """Every instance type with a price in the region. Raises InputError for an unknown one."""
+    return tuple(priced.instance for priced in PriceBook.load(provider).types(region))
 
 
 def guessed_service(cpu: float | None, memory_gib: float | None) -> dict[str, Any]:
@@ -127,17 +135,17 @@ def safe_name(text: str, fallback: str) -> str:
 def _loaded(name: str, column: str, source: str, stats: LoadStats, max_gap_s: float) -> dict[str, Any]:
     peak_replicas = max(1, math.ceil(stats.p99 / CAPACITY_RPS / BUSY_SHARE))
     most = max(10, 4 * peak_replicas)
-    demand: dict[str, Any] = {"trace": source, "column": column}
+    about = f"mean {stats.mean:.4g}, 99 % below {stats.p99:.4g}, peak {stats.max:.4g} requests/s"
+    demand: dict[str, Any] = {"trace": source, "column": Commented(column, about)}
     if max_gap_s != 3600.0:
         demand["max_gap"] = max_gap_s
     if most > 20_000:
         scale = 20_000 / most
         demand["scale"] = guess(float(f"{scale:.3g}"), "the file's unit may not be requests/s")
         most = 20_000
-    about = f"mean {stats.mean:.4g}, 99 % below {stats.p99:.4g}, peak {stats.max:.4g} requests/s"
     return {
         "name": name,
-        "demand": {**demand, "repeat": guess(False, about)},
+        "demand": demand,
         "service": guessed_service(None, None),
         "min_replicas": guess(min(2, most), "two, so that one may fail"),
         "max_replicas": guess(most, "four times what the 99th percentile needs"),

@@ -26,6 +26,7 @@ from envs.scenario_models import MAX_WORKLOADS
 _NUMBER = re.compile(r"\{n(?::0?([1-9]))?\}")
 _SECTIONS = {"workload": "workloads", "node_pool": "node_pools"}
 _ONLY_RAW = ("count", "each")
+_WHOLE = ("pdb", "hpa")  # objects of their own: an entry's replaces the default's
 
 
 @dataclass(frozen=True)
@@ -66,14 +67,17 @@ def expand_document(
 
 def merge(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
     """`own` over `base`, mapping by mapping; a trace of its own drops a default generator and vice versa."""
-    if "trace" in own or "generate" in own:
-        other = "generate" if "trace" in own else "trace"
-        keep = ("scale",) if "generate" in own else tuple(base)
-        base = {k: v for k, v in base.items() if k != other and (k in keep or k == "generate")}
+    if "generate" in own:
+        base = {key: value for key, value in base.items() if key in ("generate", "scale")}
+    elif "trace" in own:
+        base = {key: value for key, value in base.items() if key != "generate"}
     merged = dict(base)
     for key, value in own.items():
         under = merged.get(key)
-        merged[key] = merge(under, value) if isinstance(under, dict) and isinstance(value, dict) else value
+        if isinstance(under, dict) and isinstance(value, dict) and key not in _WHOLE:
+            merged[key] = merge(under, value)
+        else:
+            merged[key] = value
     return merged
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from envs.cluster import NodePool
+from envs.errors import InputError
 from envs.intent import Intent
 from envs.quantities import format_memory
 from envs.scenario import NoiseModel, Scenario
@@ -171,8 +173,18 @@ class ScenarioDoc(Strict):
     node_pools: list[NodePoolDoc] = Field(min_length=1, max_length=500, description="What it runs on.")
     noise: NoiseDoc = Field(default={}, validate_default=True, description="Variation below a trace's step.")
     intent: IntentDoc = Field(default={}, validate_default=True, description="Budget and limits.")
+
     stacks: list[str | dict[str, Any]] = Field(
         default=["hpa-default"],
         max_length=100,
         description="What runs without --stacks: names, paths of stack files, or stacks spelled out.",
     )
+
+    @field_validator("start_utc")
+    @classmethod
+    def _real_date(cls, text: str) -> str:
+        try:
+            datetime.fromisoformat(text)
+        except ValueError as error:
+            raise InputError(None, "start_utc", text, f"is no date and time: {error}") from None
+        return text

@@ -114,7 +114,9 @@ def decode_text(source: bytes | str, *, file: Path | str | None = None) -> str:
         text.encode("utf-8")
     except UnicodeError as error:
         where = getattr(error, "start", 0)
-        raise InputError(file, f"byte {where}", None, "is not UTF-8 text; is the file binary?") from None
+        raise InputError(
+            file, f"byte {where}", None, "is not UTF-8 text; save it as UTF-8 (is the file binary?)"
+        ) from None
     nul = text.find("\0")
     if nul >= 0:
         line = text.count("\n", 0, nul) + 1

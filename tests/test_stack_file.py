@@ -364,3 +364,12 @@ def test_any_document_gives_a_stack_or_an_input_error(data: object) -> None:
     except InputError as error:
         said = str(error)
     assert "\n" not in said
+
+
+def test_the_guide_names_every_stack_and_its_example_loads(tmp_path: Path) -> None:
+    guide = (Path(__file__).parents[1] / "docs" / "guides" / "stacks.md").read_text()
+    assert all(f"`{name}`" in guide for name in SHIPPED)
+    (tmp_path / "ours.yaml").write_text(guide.split("```yaml\n")[1].split("```")[0])
+    stack = load_stack(tmp_path / "ours.yaml")
+    assert isinstance(stack.replicas, spec.HpaSpec)
+    assert [m.target for m in stack.replicas.metrics] == [65.0, 120.0]

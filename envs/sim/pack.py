@@ -13,6 +13,7 @@ from envs.controllers.cluster_autoscaler import empty_ca_output, empty_ca_state,
 from envs.controllers.hpa_pack import empty_hpa_sample, empty_hpa_state, pack_hpa
 from envs.controllers.scheduler import pack_profile, scheduler_scratch
 from envs.scenario import Scenario
+from envs.sim.backlog import BATCH_PERIOD_S, cohorts_needed
 from envs.sim.flow import BATCH, QUEUE, SERVICE, Clock, Service, empty_flow, empty_rows
 from envs.sim.pack_placement import GIB, node_groups, pack_placement, requests
 from envs.sim.queueing import load_tables
@@ -23,7 +24,6 @@ from envs.stack import ClusterAutoscaler, HpaSpec, Stack, StaticReplicas
 
 KINDS = {"service": SERVICE, "queue": QUEUE, "batch": BATCH}
 BALANCING = {"random": 0, "least_request": 1, "pooled": 2}
-QUEUE_FIELDS = 8
 # What a core and a GiB cost in a node's price, USD/h: only their ratio matters, for splitting a
 # node's dollars. OpenCost's published defaults for on-demand nodes (CPU 0.031611, RAM 0.004237).
 CORE_USD_PER_H, GIB_USD_PER_H = 0.031611, 0.004237
@@ -78,7 +78,15 @@ def pack(cases: Sequence[Case], *, rows: int, warmup_ticks: int) -> Sim:
     nodes, pods = empty_nodes(B, W, N, classes.req.shape[2]), empty_pods(B, W, P)
     hpa = _pack_hpa(cases, W)
     autoscalers = [c.stack.nodes if isinstance(c.stack.nodes, ClusterAutoscaler) else None for c in cases]
-    ca = pack_autoscaler([a or ClusterAutoscaler() for a in autoscalers], groups, group_names=_group_names(cases, G))
+    clock = _pack_clock(cases, autoscalers, W, G, N, P, warmup_ticks)
+    shapes = [node_groups(c) for c in clusters]
+    ca = pack_autoscaler(
+        [a or ClusterAutoscaler() for a in autoscalers],
+        groups,
+        group_names=[[g.name for g in s] for s in shapes],
+        group_labels=[[g.labels for g in s] for s in shapes],
+        pool_max=clock.pool_max,
+    )
     service = _pack_service(cases, W)
     return Sim(
         classes=classes,
@@ -87,9 +95,9 @@ def pack(cases: Sequence[Case], *, rows: int, warmup_ticks: int) -> Sim:
         nodes=nodes,
         pods=pods,
         service=service,
-        flow=empty_flow(B, W, G, history, QUEUE_FIELDS),
+        flow=empty_flow(B, W, G, history, _cohorts(cases, W)),
         rows=empty_rows(B, rows, W, G),
-        clock=_pack_clock(cases, autoscalers, W, G, N, P, warmup_ticks),
+        clock=clock,
         money=_pack_money(groups),
         scratch=_scratch(B, W, N, P),
         rng=seed_streams([c.seed for c in cases]),
@@ -104,11 +112,6 @@ def pack(cases: Sequence[Case], *, rows: int, warmup_ticks: int) -> Sim:
         ca_out=empty_ca_output(groups, nodes),
         static_replicas=_static(cases, W),
     )
-
-
-def _group_names(cases: Sequence[Case], G: int) -> list[list[str]]:
-    names = [[g.name for g in node_groups(c.scenario.cluster)] for c in cases]
-    return [n + [""] * (G - len(n)) for n in names]
 
 
 def _static(cases: Sequence[Case], W: int) -> Any:
@@ -137,6 +140,18 @@ def _pack_hpa(cases: Sequence[Case], W: int) -> Any:
         specs, capacity_rps=capacity, cpu_request_milli=cpu, memory_request_bytes=memory, min_replicas=low,
         max_replicas=high,
     )  # fmt: skip
+
+
+def _cohorts(cases: Sequence[Case], W: int) -> Any:
+    """Ring lengths of kinds queue and batch; 1 for services."""
+    out = np.ones((len(cases), W), np.int32)
+    for b, case in enumerate(cases):
+        for i, w in enumerate(case.scenario.cluster.workloads):
+            if w.kind == "queue":
+                out[b, i] = cohorts_needed(w.backlog_age_slo_s, case.scenario.tick_s)
+            elif w.kind == "batch":
+                out[b, i] = cohorts_needed(w.deadline_s, BATCH_PERIOD_S)
+    return out
 
 
 def _row(case: Case, w: Workload) -> list[float]:
