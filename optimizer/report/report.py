@@ -87,6 +87,8 @@ def _template() -> Any:
         "count": whatif_words.count,
         "label": words.label,
         "why": words.why,
+        "what_was_going_on": words.what_was_going_on,
+        "target": whatif_words.target,
         "main_reason": words.main_reason,
         "describe": describe,
         "yaml": _yaml,
