@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from envs.cluster import ZONE_KEY, InstanceType
@@ -28,7 +29,8 @@ _NODE_KEYS = (
 _CURRENT_GENERATION = "3"  # Karpenter's own starting point leaves older machines out: generation > 2
 
 
-def type_labels(machine: InstanceType) -> dict[str, str]:
+@lru_cache(maxsize=8192)
+def type_labels(machine: InstanceType) -> Mapping[str, str]:
     """The well-known labels that follow from an instance type (AWS names are taken apart)."""
     labels = {
         TYPE_KEY: machine.name,

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +30,8 @@ from envs.manifest_pods import (
 from envs.manifest_pools import guessed_pool, node_pool
 from envs.manifest_scaling import TARGET_KINDS, hpa_fields, pdb_of, scaled_object_fields, target_of
 from envs.matching import hard_taints_tolerated
-from envs.prices import PriceBook
 from envs.quantities import format_cpu, format_memory
-from envs.scenario_draft import Draft, guessed_demand, guessed_service, safe_name
+from envs.scenario_draft import Draft, guessed_demand, guessed_service, region_types, safe_name
 from envs.scenario_writer import guess, plain
 
 _READ_ELSEWHERE = (
@@ -59,21 +59,25 @@ class _Folder:
     names: Mapping[int, str] = field(default_factory=dict)  # by id() of the workload's manifest
 
 
-def draft_from_manifests(
-    folder: Path, *, provider: str = "aws", region: str = "us-east-1", name: str = ""
-) -> Draft:
+def draft_from_manifests(folder: Path, *, provider: str = "aws", region: str = "us-east-1") -> Draft:
     """A commented scenario document and notes. Raises InputError (file, object and field)."""
+    title = safe_name(folder.resolve().name, "cluster")
+    return draft_from_objects(read_manifests(folder), title, provider=provider, region=region)
+
+
+def draft_from_objects(
+    manifests: Sequence[Manifest], title: str, *, provider: str = "aws", region: str = "us-east-1"
+) -> Draft:
+    """Likewise from objects that were read already."""
     notes = Notes()
-    manifests = read_manifests(folder)
     parts = _sorted_out(manifests, notes)
     if not parts.workloads:
-        mend = "holds no Deployment or StatefulSet with replicas; give the folder that has them"
-        raise InputError(folder, "--from-manifests", None, mend)
-    book = PriceBook.load(provider)
-    machines = [priced.instance for priced in book.types(region)]
+        mend = "there is no Deployment or StatefulSet with replicas; give the folder that has them"
+        raise InputError(None, "--from-manifests", title, mend)
+    machines = region_types(provider, region)
     workloads = [_workload(m, parts, notes) for m in parts.workloads]
     document: dict[str, Any] = {
-        "name": safe_name(name or folder.resolve().name, "cluster"),
+        "name": title,
         "provider": provider,
         "region": region,
         "days": guess(7, "one week"),
@@ -81,7 +85,7 @@ def draft_from_manifests(
         "node_pools": _pools(parts, workloads, machines, notes),
         "stacks": ["hpa-default"],
     }
-    return Draft(document, tuple(notes.lines), f"{len(manifests)} objects in {folder.name}/")
+    return Draft(document, tuple(notes.lines), f"{len(manifests)} objects in {title}/")
 
 
 def _sorted_out(manifests: Sequence[Manifest], notes: Notes) -> _Folder:
@@ -167,9 +171,7 @@ def _workload(m: Manifest, parts: _Folder, notes: Notes) -> dict[str, Any]:
     fields["service"] = guessed_service(sums.cpu, sums.memory)
     fields |= shown_requests(sums)
     if _starts_large(m):
-        notes.add(
-            m.title, "an init container's request is the pod's, as for the scheduler; the HPA sees it too"
-        )
+        notes.add(m.title, "an init container asks for the most; the HPA sees that request too")
     if sums.cpu is None:
         notes.add(m.title, "has no CPU request; what the guessed service uses at full slots is taken")
     fields |= {key: scaling[key] for key in ("min_replicas", "max_replicas")}
@@ -261,4 +263,4 @@ def _sums(workload: Mapping[str, Any]) -> Sums:
 
 def _free_name(labels: Sequence[tuple[str, str]], taken: set[str]) -> str:
     name = safe_name("-".join(value for _, value in labels if value)[:60], "general") if labels else "general"
-    return next(n for n in (name, *(f"{name}-{i}" for i in range(2, 10_000))) if n not in taken)
+    return next(n for n in chain([name], (f"{name}-{i}" for i in count(2))) if n not in taken)

@@ -7,9 +7,11 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from envs.cluster import InstanceType
 from envs.errors import InputError
 from envs.manifest_pods import Sums
 from envs.manifest_pools import guessed_pool
@@ -70,7 +72,7 @@ def draft_from_load(
     if len(stats) > MAX_SERIES:
         mend = f"has {len(stats)} series; at most {MAX_SERIES} become workloads, so give a part of them"
         raise InputError(path, "columns", None, mend)
-    machines = [priced.instance for priced in PriceBook.load(provider).types(region)]
+    machines = region_types(provider, region)
     source = os.path.relpath(path.resolve(), out.resolve().parent)
     names = _names(list(stats))
     document: dict[str, Any] = {
@@ -92,6 +94,12 @@ def draft_from_load(
     if len(trace.gaps) > 20:
         notes.append(f"and {len(trace.gaps) - 20} more gaps")
     return Draft(document, tuple(notes), path.name)
+
+
+@lru_cache(maxsize=8)
+def region_types(provider: str, region: str) -> tuple[InstanceType, ...]:
+    """Every instance type with a price in the region. Raises InputError for an unknown one."""
+    return tuple(priced.instance for priced in PriceBook.load(provider).types(region))
 
 
 def guessed_service(cpu: float | None, memory_gib: float | None) -> dict[str, Any]:

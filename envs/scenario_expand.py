@@ -74,8 +74,10 @@ def merge(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for key, value in own.items():
         under = merged.get(key)
-        both = isinstance(under, dict) and isinstance(value, dict) and key not in _WHOLE
-        merged[key] = merge(under, value) if both else value
+        if isinstance(under, dict) and isinstance(value, dict) and key not in _WHOLE:
+            merged[key] = merge(under, value)
+        else:
+            merged[key] = value
     return merged
 
 

@@ -159,7 +159,8 @@ def _source(
             continue
         path = ALIASES.get(given, given)
         if split_path(path)[0] == "stacks" and len(split_path(path)) > 1:
-            full["stacks"] = spelled_out(full.get("stacks"), place)
+            stacks_now = full.get("stacks", ScenarioDoc.model_fields["stacks"].default)
+            full["stacks"] = spelled_out(stacks_now, place)
         where = places(full, path, ScenarioDoc)
         full = replace(full, where, parse_value(path, text))
         changed += [(keys, f"--vary {path}={text}") for keys in where]
@@ -171,7 +172,19 @@ def _validated(source: _Source, path: Path) -> ScenarioDoc:
         return ScenarioDoc.model_validate(source.full)
     except ValidationError as error:
         bare = YamlDocument(source.full, str(path))
-        raise describe_validation_error(error, path, model=ScenarioDoc, document=bare) from None
+        found = describe_validation_error(error, path, model=ScenarioDoc, document=bare)
+        value = _as_written(source.full, _keys(found.field), found.value)
+        raise InputError(path, found.field, value, found.mend) from None
+
+
+def _as_written(document: Any, keys: tuple[str | int, ...], value: object) -> object:
+    """The value as the user wrote it ("2m"), where the message has it as it was parsed (120.0)."""
+    for key in keys:
+        try:
+            document = document[key]
+        except (KeyError, IndexError, TypeError):
+            return value
+    return document if isinstance(document, str) and isinstance(value, int | float) else value
 
 
 def _build(doc: ScenarioDoc, place: Place) -> Scenario:
@@ -214,15 +227,20 @@ def _located(error: InputError, source: _Source) -> InputError:
     """The error in terms of what the user wrote: the line, or the --vary that caused it."""
     if error.file != source.document.file or error.field.startswith("line "):
         return error
-    keys = _keys(error.field)
     for changed, text in source.changed:
-        if keys[: len(changed)] == changed or changed[: len(keys)] == keys:
+        if _overlap(field_path(changed), error.field):
             return InputError(text, error.field, error.value, error.mend)
     raw, label = _raw_keys(error.field, source)
     if not source.document.lines:
         return InputError(error.file, label, error.value, error.mend)
     line = source.document.line_of(raw)
     return InputError(error.file, f"line {line}: {label}", error.value, error.mend)
+
+
+def _overlap(one: str, other: str) -> bool:
+    """Whether one of two field paths leads to the other."""
+    short, long = sorted((one, other), key=len)
+    return long.startswith(short) and long[len(short) : len(short) + 1] in ("", ".", "[")
 
 
 def _raw_keys(field: str, source: _Source) -> tuple[tuple[str | int, ...], str]:

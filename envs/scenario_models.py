@@ -174,6 +174,12 @@ class ScenarioDoc(Strict):
     noise: NoiseDoc = Field(default={}, validate_default=True, description="Variation below a trace's step.")
     intent: IntentDoc = Field(default={}, validate_default=True, description="Budget and limits.")
 
+    stacks: list[str | dict[str, Any]] = Field(
+        default=["hpa-default"],
+        max_length=100,
+        description="What runs without --stacks: names, paths of stack files, or stacks spelled out.",
+    )
+
     @field_validator("start_utc")
     @classmethod
     def _real_date(cls, text: str) -> str:
@@ -182,9 +188,3 @@ class ScenarioDoc(Strict):
         except ValueError as error:
             raise InputError(None, "start_utc", text, f"is no date and time: {error}") from None
         return text
-
-    stacks: list[str | dict[str, Any]] = Field(
-        default=["hpa-default"],
-        max_length=100,
-        description="What runs without --stacks: names, paths of stack files, or stacks spelled out.",
-    )

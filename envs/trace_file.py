@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -78,6 +79,21 @@ def read_trace(path: Path | str, *, max_gap_s: float = 3600.0) -> Trace:
     except OSError as error:
         raise InputError(path, "file", error.strerror or str(error), "give a file that can be read") from None
     return _trace(table, max_gap_s)
+
+
+def read_trace_once(path: Path, *, max_gap_s: float = 3600.0) -> Trace:
+    """`read_trace`, remembered until the file's size or time of change differ."""
+    try:
+        status = path.stat()
+        stamp = (status.st_mtime_ns, status.st_size)
+    except (OSError, ValueError):  # ValueError: a NUL in the name
+        stamp = (0, 0)
+    return _remembered(path, max_gap_s, stamp)
+
+
+@lru_cache(maxsize=32)
+def _remembered(path: Path, max_gap_s: float, _stamp: tuple[int, int]) -> Trace:
+    return read_trace(path, max_gap_s=max_gap_s)
 
 
 def _table(path: Path) -> Table:
