@@ -1,4 +1,4 @@
-"""What the numbers say, in sentences: the headline and the reasons of the worst hours. Plain text, unescaped."""
+"""What the numbers say, in sentences: the headline and the reasons of the worst hours. Unescaped text."""
 
 from __future__ import annotations
 
@@ -34,18 +34,20 @@ def headline(table: pd.DataFrame) -> Headline:
 
     Costs are per 30 days, at the rate of the simulated days.
     """
-    rows = list(table.itertuples())
+    rows: list[Any] = list(table.itertuples())
     base = rows[0]
     if len(rows) == 1:
         return Headline(_what_it_costs(base) + ".", "")
     as_good = [row for row in rows[1:] if row.slos_met >= base.slos_met and row.cost_usd < base.cost_usd]
     if as_good:
         best = min(as_good, key=lambda row: (row.cost_usd, -row.slos_met))
-        main = f"{label(best)} costs {dollars(best.usd_per_30_days)} a month, {_against(best, base)}, and {_slos(best)}."
+        cost = dollars(best.usd_per_30_days)
+        main = f"{label(best)} costs {cost} a month, {_against(best, base)}, and {_slos(best)}."
         return Headline(main, f"{_what_it_costs(base)}.")
     better = max(rows[1:], key=lambda row: (row.slos_met, -row.cost_usd))
     if better.slos_met > base.slos_met:
-        rest = f"{label(better)} {_slos(better)}, and costs {dollars(better.usd_per_30_days)}, {_against(better, base)}."
+        cost = dollars(better.usd_per_30_days)
+        rest = f"{label(better)} {_slos(better)}, and costs {cost}, {_against(better, base)}."
         return Headline(_what_it_costs(base) + ".", rest)
     return Headline(_what_it_costs(base) + ".", "None of the others is cheaper without breaking more SLOs.")
 
@@ -62,7 +64,7 @@ def _slos(row: Any) -> str:
 
 
 def _against(row: Any, base: Any) -> str:
-    """"12.3 % less than hpa-default [95 % interval 11.0 to 13.5]"."""
+    """ "12.3 % less than hpa-default [95 % interval 11.0 to 13.5]"."""
     share, low, high = row.saving_share, row.saving_low, row.saving_high
     more = share < 0
     low, high = (-high, -low) if more else (low, high)
@@ -91,10 +93,11 @@ _CAUSES = {
 
 
 def what_was_going_on(hour: Any) -> str:
-    """Load, capacity and replicas of the workload that lost most, then and before, and the cluster's events."""
+    """Load, capacity and replicas of the workload that lost most, and what happened in the cluster."""
     change = hour.load_rps - hour.load_before_rps
     moved = abs(change) > 0.1 * max(hour.load_before_rps, 1e-9)
-    load = f"went from {_rate(hour.load_before_rps)} to {_rate(hour.load_rps)}" if moved else f"was {_rate(hour.load_rps)}"
+    now = _rate(hour.load_rps)
+    load = f"went from {_rate(hour.load_before_rps)} to {now}" if moved else f"was {now}"
     text = f"load {load}, capacity averaged {_rate(hour.capacity_rps)}"
     text += f" on {hour.ready:.1f} ready replicas"
     if abs(hour.ready - hour.ready_before) >= 0.5:
