@@ -56,7 +56,7 @@ def test_equal_saving_every_day_has_no_spread():
 
 
 def test_two_days_give_the_two_extremes():
-    """Of two days that save 0 and 50 %, a quarter of the resamples is one day twice: the interval spans both."""
+    """Days that save 0 and 50 %: a quarter of the resamples is one day twice, so the interval spans both."""
     interval = saving_interval(np.array([10.0, 10.0]), np.array([10.0, 5.0]), strata(2))
     assert (interval.low, interval.high) == pytest.approx((0.0, 0.5))
 
@@ -104,7 +104,7 @@ def test_equal_calls_give_equal_intervals():
 
 
 def test_covers_the_true_saving_about_as_often_as_it_says():
-    """95 % intervals over 14 days from a known world: 200 worlds, between 85 and 99 % cover (small samples run low)."""
+    """200 known worlds of 14 days: 85 to 99 % of the intervals cover (small samples run low)."""
     generator, hits = np.random.default_rng(1), 0
     for _ in range(200):
         base = generator.lognormal(3.0, 0.2, 14)
