@@ -106,9 +106,10 @@ def _wrong_name(part: str, path: str, model: type[BaseModel], at: Keys) -> str:
     near = nearest_names(part, model.model_fields) if at else []
     if near:
         mine = ".".join("*" if isinstance(key, int) else str(key) for key in at)
-        near = [f"{mine}.{name}" if mine else name for name in near]
-    else:
-        near = suggestions(path)
+        near = [f"{mine}.{name}" for name in near]
+    elsewhere = suggestions(path)
+    if not near or (elsewhere and elsewhere[0].endswith(f".{part}")):
+        near = list(dict.fromkeys(elsewhere + near))[:3]
     if near:
         return f'no field "{part}"; did you mean ' + " or ".join(f'"{n}"' for n in near) + "?"
     return did_you_mean(part, model.model_fields, noun=f"field of {_shown(at)}", plural="fields")

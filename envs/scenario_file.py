@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ from envs.scenario_expand import Origin, expand_document
 from envs.scenario_models import ScenarioDoc
 from envs.scenario_references import resolve_stacks, resolve_types, spelled_out
 from envs.schema_errors import describe_validation_error, field_path
-from envs.trace_file import Trace, read_trace
+from envs.trace_file import Trace, read_trace_once
 from envs.vary import ALIASES, Override, parse_value
 from envs.yaml_reader import YamlDocument, read_yaml
 
@@ -98,9 +97,7 @@ def load_traces(scenario: Scenario) -> dict[TraceDemand, Trace]:
     demands = dict.fromkeys(d for d in scenario.demand if isinstance(d, TraceDemand))
     traces = {}
     for demand in demands:
-        status = demand.path.stat() if _exists(demand.path) else None
-        stamp = (status.st_mtime_ns, status.st_size) if status else (0, 0)
-        trace = _read_once(demand.path, demand.max_gap_s, stamp)
+        trace = read_trace_once(demand.path, max_gap_s=demand.max_gap_s)
         trace.column(demand.column)
         traces[demand] = trace
     return traces
@@ -209,11 +206,6 @@ def _build(doc: ScenarioDoc, place: Place) -> Scenario:
     )
     check_traces(scenario, {d: t.duration_s for d, t in load_traces(scenario).items()})
     return scenario
-
-
-@lru_cache(maxsize=64)
-def _read_once(path: Path, max_gap_s: float, _stamp: tuple[int, int]) -> Trace:
-    return read_trace(path, max_gap_s=max_gap_s)
 
 
 def _exists(path: Path) -> bool:

@@ -96,7 +96,7 @@ class InstanceTypeDoc(Strict):
     max_pods: int = Field(
         110, ge=1, le=10_000, description="Pods that fit at most (the kubelet's own default)."
     )
-    gpu: int = Field(0, ge=0, le=64, description="GPUs.")
+    gpu: int = Field(0, ge=0, le=64, description="Number of GPUs.")
     arch: Literal["amd64", "arm64"] = Field("amd64", description="CPU architecture.")
 
     @model_validator(mode="after")
