@@ -25,6 +25,7 @@ _MENDS = {
     "stack": "the stack of that name has changed since",
     "days": "it ran for another number of days",
     "version": "it was made by another version of trimtab",
+    "simulator": "the simulator has changed since",
 }
 
 
