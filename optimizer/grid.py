@@ -57,6 +57,11 @@ class Cell:
         return f"{name}-{clash}-{variation}-seed{self.seed}"
 
     @property
+    def name(self) -> tuple[str, str, int]:
+        """What tells the cell from the others of its grid."""
+        return self.row.stack.name, self.row.variation, self.seed
+
+    @property
     def horizon_s(self) -> float:
         full = self.row.scenario.horizon_s
         return full if self.days is None else min(full, self.days * 86400.0)

@@ -162,7 +162,7 @@ def _run_in(
     result = assemble(store, cells, out if keep else None)
     if keep:
         for name in (WORKLOADS_FILE, NODES_FILE):
-            join_timelines(out, [store.place(cell) for cell in cells], name)
+            join_timelines(out, {cell.name: store.place(cell) for cell in cells}, name)
         result.table.to_csv(out / "results.csv", index=False, lineterminator="\n")
         result.table.to_parquet(out / "results.parquet", index=False)
     return result
