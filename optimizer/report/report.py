@@ -186,4 +186,5 @@ def _inputs(scenario: Scenario) -> str:
 
 
 def _yaml(value: Any) -> str:
-    return yaml.safe_dump(plain(value), sort_keys=False, allow_unicode=True, width=100)
+    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # the same text in a tenth of the time
+    return yaml.dump(plain(value), Dumper=dumper, sort_keys=False, allow_unicode=True, width=100)

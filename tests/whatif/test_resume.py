@@ -71,6 +71,26 @@ def test_resume_can_add_seeds_and_stacks(tmp_path):
     assert result.table["seeds"].tolist() == [2, 2]
 
 
+def test_resume_after_adding_seeds_ends_as_one_run_does(tmp_path):
+    """Timelines that a former run joined are taken over row group by row group."""
+    grown, whole = tmp_path / "grown", tmp_path / "whole"
+    whatif.run(short(), stacks=STACKS[:1], simulate=simulate, out=grown, jobs=1)
+    assert not list(grown.glob("cells/*/timeline*"))
+    whatif.run(short(), stacks=STACKS[:1], simulate=simulate, out=grown, jobs=1, seeds=2, resume=True)
+    whatif.run(short(), stacks=STACKS[:1], simulate=simulate, out=whole, jobs=1, seeds=2)
+    for name in ("results.parquet", "timeline.parquet", "timeline_nodes.parquet"):
+        assert (grown / name).read_bytes() == (whole / name).read_bytes()
+
+
+def test_a_cell_whose_timeline_is_gone_runs_again(tmp_path):
+    out = tmp_path / "out"
+    whatif.run(short(), stacks=STACKS[:1], simulate=simulate, out=out, jobs=1)
+    (out / "timeline.parquet").unlink()
+    CALLS.clear()
+    whatif.run(short(), stacks=STACKS[:1], simulate=counted, out=out, jobs=1, resume=True)
+    assert CALLS == ["hpa-default"]
+
+
 def other_stack():
     return replace(STACKS[0], replicas=HpaSpec(metrics=(HpaMetric(target=55.0),)))
 
