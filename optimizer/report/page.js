@@ -10,7 +10,7 @@
   function layout(more) {
     var base = {
       font: font, paper_bgcolor: "#fff", plot_bgcolor: "#fff", hovermode: "x unified",
-      margin: { l: narrow ? 46 : 60, r: 12, t: 30, b: 34 }, showlegend: true,
+      margin: { l: narrow ? 46 : 60, r: 12, t: 30, b: 44 }, showlegend: true,
       legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", traceorder: "normal", font: { size: font.size } },
       hoverlabel: { bgcolor: "#fff", bordercolor: "#b9c2cc", font: { size: 12, color: "#17202b" } },
       xaxis: { type: "date", showgrid: false, linecolor: "#b9c2cc", ticks: "outside", tickcolor: "#b9c2cc", ticklen: 4,
