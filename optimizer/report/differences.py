@@ -42,7 +42,7 @@ def _nodes(nodes: object) -> str:
 
 
 def differing_settings(stacks: list[Stack]) -> list[tuple[str, list[str]]]:
-    """(setting, its value in each stack) where two stacks disagree; a dash where a stack has no such setting."""
+    """(setting, its value in each stack) where two disagree; a dash where a stack has no such setting."""
     flat = [_flatten(stack) for stack in stacks]
     paths = dict.fromkeys(path for one in flat for path in one)
     rows = [(path, [one.get(path, "—") for one in flat]) for path in paths]
@@ -52,7 +52,8 @@ def differing_settings(stacks: list[Stack]) -> list[tuple[str, list[str]]]:
 def _flatten(value: Any, path: str = "") -> dict[str, str]:
     """Settings of a stack by dotted path; which kind of thing a part is counts as one of them."""
     if is_dataclass(value) and not isinstance(value, type):
-        found = {path: _KINDS.get(type(value).__name__, type(value).__name__)} if path.count(".") == 0 and path in {"replicas", "nodes"} else {}
+        kind = type(value).__name__
+        found = {path: _KINDS.get(kind, kind)} if path in {"replicas", "nodes"} else {}
         for item in fields(value):
             if path or item.name not in _SKIPPED:
                 found |= _flatten(getattr(value, item.name), f"{path}.{item.name}" if path else item.name)
