@@ -28,10 +28,12 @@ TABLE_FILE = Path(__file__).resolve().parent.parent / "data" / "queueing" / "tab
 
 
 class QueueTables(NamedTuple):
-    """Made once by the discrete-event reference; read only. Flat, in C order of their shapes."""
+    """Made once by the discrete-event reference; read only. Flat: layer, c, u, [theta,] cv, last fastest,
+    so that the corners of a cell share cache lines.
+    """
 
-    log_excess: NDArray[np.float32]  # (8, C, 7, 13, 25) log x
-    inverse_wait: NDArray[np.float64]  # (8, C, 7, 13) 1 / mean number waiting; 0 at full load
+    log_excess: NDArray[np.float32]  # (8, C, 13, 25, 7) log x
+    inverse_wait: NDArray[np.float64]  # (8, C, 13, 7) 1 / mean number waiting; 0 at full load
     slots: NDArray[np.float64]  # (C,) nodes of c
     thetas: NDArray[np.float64]  # (25,) nodes of theta
 
@@ -40,8 +42,8 @@ def load_tables(path: Path = TABLE_FILE) -> QueueTables:
     """The tables that ship with the package."""
     with np.load(path, allow_pickle=False) as stored:
         return QueueTables(
-            log_excess=stored["log_excess"].astype(np.float32).ravel(),
-            inverse_wait=stored["inverse_wait"].astype(np.float64).ravel(),
+            log_excess=stored["log_excess"].astype(np.float32).transpose(0, 1, 3, 4, 2).ravel(),
+            inverse_wait=stored["inverse_wait"].astype(np.float64).transpose(0, 1, 3, 2).ravel(),
             slots=stored["slots"].astype(np.float64),
             thetas=2.0 ** (np.arange(THETA_NODES) / 3.0) - 1.0,
         )
@@ -75,7 +77,7 @@ def _slot_cell(nodes: Any, c: float) -> tuple[int, float]:
 
 @kernel
 def place_of(tables: Any, balancing: int, c: float, slots: float, cv: float) -> Any:
-    """Where a queue stands in the tables: (cell, nodes of c, layer weight, four corner weights).
+    """Where a queue stands in the tables: (row, cv cell, layer step, layer weight, corner weights).
 
     c >= 1 slots share the load, slots of them per replica; c over the table's last node and cv over
     3 are read at the table's edge.
@@ -90,8 +92,7 @@ def place_of(tables: Any, balancing: int, c: float, slots: float, cv: float) -> 
     iv = min(int(place), CV_NODES - 2)
     fv = place - iv
     count = tables.slots.shape[0]
-    cell = (layer * count + ic) * CV_NODES + iv
-    return cell, count, fl, (1.0 - fc) * (1.0 - fv), (1.0 - fc) * fv, fc * (1.0 - fv), fc * fv
+    return layer * count + ic, iv, count, fl, (1.0 - fc) * (1.0 - fv), (1.0 - fc) * fv, fc * (1.0 - fv), fc * fv
 
 
 @kernel
@@ -102,17 +103,17 @@ def _spare_cell(u: float) -> tuple[int, float]:
 
 
 @kernel
+def _corners(flat: Any, at: int, c: int, place: Any) -> float:
+    """Weighted mean of the four (c, cv) corners; `at` is the first, c the step to the next c."""
+    return flat[at] * place[4] + flat[at + 1] * place[5] + flat[at + c] * place[6] + flat[at + c + 1] * place[7]
+
+
+@kernel
 def _log_excess_in(flat: Any, at: int, place: Any, fu: float, ft: float) -> float:
     """log x in one layer; `at` is the index of the cell's first corner."""
-    _, _, _, w00, w01, w10, w11 = place
-    cv, c = U_NODES * THETA_NODES, CV_NODES * U_NODES * THETA_NODES
-    a = flat[at] * w00 + flat[at + cv] * w01 + flat[at + c] * w10 + flat[at + c + cv] * w11
-    at += 1
-    b = flat[at] * w00 + flat[at + cv] * w01 + flat[at + c] * w10 + flat[at + c + cv] * w11
-    at += THETA_NODES - 1
-    d = flat[at] * w00 + flat[at + cv] * w01 + flat[at + c] * w10 + flat[at + c + cv] * w11
-    at += 1
-    e = flat[at] * w00 + flat[at + cv] * w01 + flat[at + c] * w10 + flat[at + c + cv] * w11
+    theta, u, c = CV_NODES, THETA_NODES * CV_NODES, U_NODES * THETA_NODES * CV_NODES
+    a, b = _corners(flat, at, c, place), _corners(flat, at + theta, c, place)
+    d, e = _corners(flat, at + u, c, place), _corners(flat, at + u + theta, c, place)
     low = a + ft * (b - a)
     return low + fu * (d + ft * (e - d) - low)
 
@@ -122,14 +123,14 @@ def excess(tables: Any, place: Any, u: float, theta: float) -> float:
     """x at spare capacity u and threshold theta; beyond the last theta by the last slope."""
     if theta <= 0.0 or u <= 0.0:
         return 1.0
-    cell, count, fl = place[0], place[1], place[2]
+    row, iv, count, fl = place[0], place[1], place[2], place[3]
     iu, fu = _spare_cell(min(u, 1.0))
     it = min(int(3.0 * math.log2(1.0 + theta)), THETA_NODES - 2)
     ft = (theta - tables.thetas[it]) / (tables.thetas[it + 1] - tables.thetas[it])
-    at = (cell * U_NODES + iu) * THETA_NODES + it
+    at = ((row * U_NODES + iu) * THETA_NODES + it) * CV_NODES + iv
     value = _log_excess_in(tables.log_excess, at, place, fu, ft)
     if fl > 0.0:
-        at += count * CV_NODES * U_NODES * THETA_NODES
+        at += count * U_NODES * THETA_NODES * CV_NODES
         value += fl * (_log_excess_in(tables.log_excess, at, place, fu, ft) - value)
     return math.exp(min(value, 0.0))
 
@@ -137,14 +138,12 @@ def excess(tables: Any, place: Any, u: float, theta: float) -> float:
 @kernel
 def _rate_at(flat: Any, place: Any, k: int) -> float:
     """1 / mean number waiting at node k of u."""
-    cell, count, fl, w00, w01, w10, w11 = place
-    at = cell * U_NODES + k
-    cv, c = U_NODES, CV_NODES * U_NODES
-    value = flat[at] * w00 + flat[at + cv] * w01 + flat[at + c] * w10 + flat[at + c + cv] * w11
+    row, iv, count, fl = place[0], place[1], place[2], place[3]
+    c = U_NODES * CV_NODES
+    at = (row * U_NODES + k) * CV_NODES + iv
+    value = _corners(flat, at, c, place)
     if fl > 0.0:
-        at += count * c
-        other = flat[at] * w00 + flat[at + cv] * w01 + flat[at + c] * w10 + flat[at + c + cv] * w11
-        value += fl * (other - value)
+        value += fl * (_corners(flat, at + count * c, c, place) - value)
     return float(value)
 
 

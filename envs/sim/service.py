@@ -26,7 +26,7 @@ from envs.sim.queue_tables import excess, place_of, spare_scale, waiting_rate, w
 from envs.sim.queueing import RANDOM, lognormal_tail
 
 MEMORY_S, MEMORY_SERVICES = 100.0, 1000.0
-SWEEP_SAMPLES = 6
+SWEEP_LOOKS = 6
 _LEAST_U = 1e-4
 
 
@@ -57,46 +57,6 @@ def _later(queue: Any, y: float, h: float) -> float:
 def _random_part(queue: Any, y: float) -> float:
     """m: how much of the y waiting is spread as in a steady state."""
     return min(y, queue.widest, math.sqrt(queue.spread * y))
-
-
-@kernel
-def _share_at(tables: Any, place: Any, queue: Any, waiting: float) -> float:
-    """Bad share of requests that arrive when so many wait in their queue."""
-    y = min(waiting, queue.cap)
-    m = _random_part(queue, y)
-    left = queue.theta - (y - m) / queue.c
-    if left <= 0.0:
-        return 1.0
-    tail = lognormal_tail(left, queue.cv)
-    u = waiting_spare(tables, place, m, queue.cell, queue.low, queue.high)
-    return tail + (1.0 - tail) * excess(tables, place, u, left)
-
-
-@kernel
-def _mean_share(tables: Any, place: Any, queue: Any, start: float, end: float, reach: float, aged: float) -> float:
-    """Bad share of the requests that leave the queue while it goes from start to end within reach.
-
-    One look at half-time, and a sweep where the delay moves by much against the threshold. aged: the
-    share of requests that waited before the tick; in a draining queue they meet its first delay.
-    """
-    half = _later(queue, start, 0.5 * reach)
-    share = _share_at(tables, place, queue, half)
-    swing = abs(min(end, queue.cap) - start)
-    scale = queue.theta * queue.c + 4.0 * _random_part(queue, min(half, queue.cap))
-    weight = min(1.0, 4.0 * swing / scale - 1.0)
-    if weight <= 0.0:
-        return share
-    h = reach / SWEEP_SAMPLES
-    y, total, first = _later(queue, start, 0.5 * h), 0.0, 0.0
-    for k in range(SWEEP_SAMPLES):
-        at = _share_at(tables, place, queue, y)
-        first = at if k == 0 else first
-        total += at
-        y = _later(queue, y, h)
-    sweep = total / SWEEP_SAMPLES
-    if end < start:
-        sweep += aged * (first - sweep)
-    return share + weight * (sweep - share)
 
 
 @kernel
@@ -153,8 +113,39 @@ def service_tick(
 
     start = min(backlog, room) / queues
     end = _later(queue, _later(queue, start, 0.5 * span), 0.5 * span)
-    # arrivals after span / rho of a growing queue still wait at the tick's end
-    share = _mean_share(tables, place, queue, start, end, span / max(rho, 1.0), backlog / total)
+
+    # One look at half-time; a sweep too where the delay moves by much against the threshold. Arrivals
+    # after span / rho of a growing queue still wait at the end, so the looks stop there.
+    reach = span / max(rho, 1.0)
+    y, h, looks, k = _later(queue, start, 0.5 * reach), 0.0, 1, 0
+    half, first, sweep, weight = 0.0, 0.0, 0.0, 0.0
+    while k < looks:
+        held = min(y, queue.cap)
+        m = _random_part(queue, held)
+        left = queue.theta - (held - m) / c
+        share = 1.0
+        if left > 0.0:
+            tail = lognormal_tail(left, cv)
+            spare = waiting_spare(tables, place, m, cell, low, high)
+            share = tail + (1.0 - tail) * excess(tables, place, spare, left)
+        if k == 0:
+            half = share
+            swing = abs(min(end, queue.cap) - start)
+            weight = min(1.0, 4.0 * swing / (queue.theta * c + 4.0 * m) - 1.0)
+            if weight > 0.0:
+                looks, h = 1 + SWEEP_LOOKS, reach / SWEEP_LOOKS
+                y = _later(queue, start, 0.5 * h)
+        else:
+            first = share if k == 1 else first
+            sweep += share / SWEEP_LOOKS
+            y = _later(queue, y, h)
+        k += 1
+    share = half
+    if weight > 0.0:
+        if end < start:  # what waited before the tick meets the first delay of a draining queue
+            sweep += (first - sweep) * backlog / total
+        share += weight * (sweep - half)
+
     kept = arrivals + min(backlog, room)
     unserved = min(end * queues, kept)
     waiting, served = min(unserved, room), kept - unserved
