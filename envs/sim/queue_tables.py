@@ -21,7 +21,7 @@ from envs.sim.jit import kernel
 LEAST_REQUEST = 1
 LAYERS, POOLED_LAYER = 8, 7
 U_CELLS, U_NODES = 12, 13  # nodes u = (k / 12)^2
-CV_STEP, CV_NODES = 0.5, 7
+CV_NODES = 8  # cv = 0, 0.5, 0.75, 1, 1.5, 2, 2.5, 3
 THETA_NODES = 25  # theta = 2^(k / 3) - 1
 SQUARE_ROOT_SCALE = 4.5
 TABLE_FILE = Path(__file__).resolve().parent.parent / "data" / "queueing" / "tables.npz"
@@ -32,8 +32,8 @@ class QueueTables(NamedTuple):
     so that the corners of a cell share cache lines.
     """
 
-    log_excess: NDArray[np.float32]  # (8, C, 13, 25, 7) log x
-    inverse_wait: NDArray[np.float64]  # (8, C, 13, 7) 1 / mean number waiting; 0 at full load
+    log_excess: NDArray[np.float32]  # (8, C, 13, 25, 8) log x
+    inverse_wait: NDArray[np.float64]  # (8, C, 13, 8) 1 / mean number waiting; 0 at full load
     slots: NDArray[np.float64]  # (C,) nodes of c
     thetas: NDArray[np.float64]  # (25,) nodes of theta
 
@@ -76,6 +76,19 @@ def _slot_cell(nodes: Any, c: float) -> tuple[int, float]:
 
 
 @kernel
+def _cv_cell(cv: float) -> tuple[int, float]:
+    """Cell and fraction of cv, held to 0 to 3."""
+    if cv < 0.5:
+        return 0, max(0.0, 2.0 * cv)
+    if cv < 1.0:
+        low = int(4.0 * cv) - 1
+        return low, 4.0 * cv - 1.0 - low
+    at = min(2.0 * cv + 1.0, CV_NODES - 1.0)
+    low = min(int(at), CV_NODES - 2)
+    return low, at - low
+
+
+@kernel
 def place_of(tables: Any, balancing: int, c: float, slots: float, cv: float) -> Any:
     """Where a queue stands in the tables: (row, cv cell, layer step, layer weight, corner weights).
 
@@ -88,11 +101,18 @@ def place_of(tables: Any, balancing: int, c: float, slots: float, cv: float) -> 
         layer = min(int(at), POOLED_LAYER - 2)
         fl = at - layer
     ic, fc = _slot_cell(tables.slots, c)
-    place = min(max(cv / CV_STEP, 0.0), CV_NODES - 1.0)
-    iv = min(int(place), CV_NODES - 2)
-    fv = place - iv
+    iv, fv = _cv_cell(cv)
     count = tables.slots.shape[0]
-    return layer * count + ic, iv, count, fl, (1.0 - fc) * (1.0 - fv), (1.0 - fc) * fv, fc * (1.0 - fv), fc * fv
+    return (
+        layer * count + ic,
+        iv,
+        count,
+        fl,
+        (1.0 - fc) * (1.0 - fv),
+        (1.0 - fc) * fv,
+        fc * (1.0 - fv),
+        fc * fv,
+    )
 
 
 @kernel
@@ -105,7 +125,9 @@ def _spare_cell(u: float) -> tuple[int, float]:
 @kernel
 def _corners(flat: Any, at: int, c: int, place: Any) -> float:
     """Weighted mean of the four (c, cv) corners; `at` is the first, c the step to the next c."""
-    return flat[at] * place[4] + flat[at + 1] * place[5] + flat[at + c] * place[6] + flat[at + c + 1] * place[7]
+    return (
+        flat[at] * place[4] + flat[at + 1] * place[5] + flat[at + c] * place[6] + flat[at + c + 1] * place[7]
+    )
 
 
 @kernel

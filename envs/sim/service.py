@@ -11,7 +11,7 @@ rho = 1 and like the fluid c (rho - 1) t in overload, and drains like the fluid 
 last term is the idle push of a reflected Brownian motion while its distribution is exponential.) An
 arrival at y meets the steady state whose mean is m, behind a fixed delay of (y - m) / c:
 
-    m = min(y, sqrt((1 + cv^2) c MEMORY), sqrt((1 + cv^2) y / (rho - 1)) if rho > 1);
+    m = min(y, sqrt((1 + cv^2) c memory), sqrt((1 + cv^2) y / (rho - 1)) if rho > 1);
 
 the random part of a queue has had only so much time, or so much growth, to spread out.
 """
@@ -60,7 +60,9 @@ def _random_part(queue: Any, y: float) -> float:
 
 
 @kernel
-def _room(arrivals: float, dt_s: float, replicas: float, rate: float, timeout_s: float, backlog: float) -> float:
+def _room(
+    arrivals: float, dt_s: float, replicas: float, rate: float, timeout_s: float, backlog: float
+) -> float:
     """Requests that may wait without timing out: what is served within the time-out.
 
     For the share of the tick without any replica, what is younger than the time-out.
@@ -107,7 +109,8 @@ def service_tick(
     variance = 1.0 + cv * cv
     queue = _Queue(
         c, cv, threshold_s / service, c * (rho - 1.0), c * max(1.0 - rho, u / scale) / rate,
-        math.sqrt(variance * c * (MEMORY_S / service + MEMORY_SERVICES)), variance / (rho - 1.0) if rho > 1.0 else 1e300,
+        math.sqrt(variance * c * (MEMORY_S / service + MEMORY_SERVICES)),
+        variance / (rho - 1.0) if rho > 1.0 else 1e300,
         room / queues, cell, low, high,
     )  # fmt: skip
 

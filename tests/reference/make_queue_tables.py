@@ -23,12 +23,12 @@ from envs.sim.jit import kernel
 from envs.sim.queueing import lognormal_tail
 from tests.reference import queue_des as des
 
-SLOTS = np.array(
-    [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384], float
-)
+SLOTS = np.array([1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384], float)
 THETAS = 2.0 ** (np.arange(q.THETA_NODES) / 3.0) - 1.0
+CVS = (0.0, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.0)
 U = (np.arange(q.U_CELLS + 1) / q.U_CELLS) ** 2
 LOG_FLOOR = -18.0
+ORDER = (7, 0, 1, 2, 3, 4, 5, 6)  # pooled first: it stands in where one replica holds all slots
 MOST_SLOTS = (1024, 1024, 1024, 1024, 1024, 2048, 2048, 256)  # by layer; beyond, the many-server limit
 FIRST_U = 2  # node 1 is too close to full load to simulate: heavy traffic fills it
 SHAPE = (8, len(SLOTS), q.CV_NODES, len(U))
@@ -58,9 +58,9 @@ def conditional_excess(waits: F8, cv: float) -> F8:
 
 
 def run_length(c: int, cv: float, rho: float, requests: int, most: int) -> int:
-    """Requests of a run: twenty relaxation times (1 + cv^2) / (c (1 - rho)^2), within bounds."""
+    """Requests of a run: sixty relaxation times (1 + cv^2) / (c (1 - rho)^2), within bounds."""
     relax = (1.0 + cv * cv) / (c * (1.0 - rho) ** 2)
-    return int(min(most, max(requests, 20.0 * relax * rho * c))) + 30 * c
+    return int(min(most, max(requests, 60.0 * relax * rho * c))) + 30 * c
 
 
 @cache
@@ -74,7 +74,7 @@ def waits_of(layer: int, c: int, cv: float, rho: float, requests: int) -> F8:
     if layer != q.POOLED_LAYER:
         replicas, slots, balancing = c >> layer, 1 << layer, des.LEAST_REQUEST
     waits = np.zeros((des.N_BINS + 1, 2))
-    seed = 1 + layer + 8 * (c + 20011 * int(cv * 2)) + int(1e6 * rho)
+    seed = 1 + layer + 8 * (c + 20011 * int(cv * 4)) + int(1e6 * rho)
     des.simulate(
         balancing, replicas, slots, cv, np.full(ticks, rho * c), tick, 1e18, 1.0, seed,
         np.zeros((ticks, 6)), waits, warm,
@@ -154,13 +154,13 @@ def make(requests: int, out: Path) -> None:
     """Fill the tables layer by layer; the file is written after each."""
     log_x, inverse = np.zeros((*SHAPE, len(THETAS))), np.zeros(SHAPE)
     began = time.monotonic()
-    for layer in (7, 0, 1, 2, 3, 4, 5, 6):
+    for layer in ORDER:
         for i, c in enumerate(SLOTS):
             if simulated(layer, int(c)):
-                for v in range(q.CV_NODES):
+                for v, cv in enumerate(CVS):
                     for k in range(FIRST_U, len(U)):
                         log_x[layer, i, v, k], inverse[layer, i, v, k] = cell(
-                            layer, int(c), v * q.CV_STEP, float(U[k]), requests
+                            layer, int(c), cv, float(U[k]), requests
                         )
         fill(log_x, layer)
         fill(inverse, layer)
