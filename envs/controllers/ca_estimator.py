@@ -151,7 +151,7 @@ def use_opened(classes: Any, topology: Any, groups: Any, nodes: Any, fork: Any, 
         held = fork.opened[b, k]
         if (k == newest) != (step == 0) or (step == 0 and held[O_HAS_PODS] == 0):
             continue
-        if try_node(classes, topology, groups, nodes, fork.fit, b, w, held[O_SLOT], refresh, True):
+        if try_node(classes, topology, groups, nodes, fork, b, w, held[O_SLOT], refresh):
             if step > 0:
                 fork.at[b, LAST_MATCH] = k
             held[O_HAS_PODS] = 1
@@ -173,7 +173,7 @@ def use_any(
     for n in range(nodes.hi[b]):
         if n == newest or nodes.phase[b, n] != NODE_READY:
             continue
-        if try_node(classes, topology, groups, nodes, fork.fit, b, w, n, refresh, True):
+        if try_node(classes, topology, groups, nodes, fork, b, w, n, refresh):
             for k in range(fork.at[b, N_OPEN]):
                 if fork.opened[b, k, O_SLOT] == n:
                     fork.opened[b, k, O_HAS_PODS] = 1
@@ -217,7 +217,7 @@ def use_newest(
         k = fork.at[b, N_OPEN] - 1
         if k >= 0 and (not shortcut or opened_now or fork.opened[b, k, O_HAS_PODS] == 0):
             held = fork.opened[b, k]
-            if try_node(classes, topology, groups, nodes, fork.fit, b, w, held[O_SLOT], True, True):
+            if try_node(classes, topology, groups, nodes, fork, b, w, held[O_SLOT], True):
                 held[O_HAS_PODS] = 1
                 left -= 1
                 opened_now = True

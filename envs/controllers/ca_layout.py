@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from envs.controllers.placement import FitScratch
-from envs.sim.state import BOOL, F8, I4, I8
+from envs.sim.state import BOOL, F8, I4, I8, Classes
 
 MAX_NEW_NODES = 1024  # simulated at once; above the 1,000 of one scale-up
 
@@ -26,7 +26,7 @@ DEST, HEAD = 0, 1
 # Fork.pod: where pod p was simulated onto last, in which loop, and what the drain rules say of it
 HINT, HINT_LOOP, VERDICT = 0, 1, 2
 # Fork.opened: a simulated new node's slot, whether it holds a pod, and what the slot held before
-O_SLOT, O_HAS_PODS, O_GROUP, O_PHASE, O_PODS, O_HI, O_SCORE, O_USED = 0, 1, 2, 3, 4, 5, 6, 8
+O_SLOT, O_HAS_PODS, O_GROUP, O_PHASE, O_PODS, O_HI, O_USED = 0, 1, 2, 3, 4, 5, 6
 # Pending.cls: pods of the class that fit nowhere; classes by first appearance; classes in the
 # estimate's order; loop in which a pod of the class found no place
 P_COUNT, P_LIST, P_ORDER, P_FAILED = 0, 1, 2, 3
@@ -53,21 +53,25 @@ MAX_NODES_TOTAL, BALANCE, CAPPED, SHORTCUT, FLAGS = 15, 16, 17, 18, 19
 
 
 class Fork(NamedTuple):
-    """Simulated changes and where the search for a place stands. Hints and SCAN live across loops."""
+    """Simulated changes and where the search for a place stands. Hints and SCAN live across loops.
 
-    at: I4  # (B, COUNTS)
-    move: I4  # (B, MOVE_PLANES, J)
-    node: I4  # (B, 2, N)
-    pod: I4  # (B, 3, P)
+    Everything is int64: a mix of widths makes Numba compile each kernel once per width.
+    """
+
+    at: I8  # (B, COUNTS)
+    move: I8  # (B, MOVE_PLANES, J)
+    node: I8  # (B, 2, N)
+    pod: I8  # (B, 3, P)
     opened: I8  # (B, M, O_USED + R)
+    plain: BOOL  # (B, W + 1) class w has no hard terms but resources; last: so has no class at all
     fit: FitScratch
 
 
 class Pending(NamedTuple):
     """Pods that need help, by class, and the estimate in hand."""
 
-    cls: I4  # (B, 4, W)
-    table: I4  # (B, 2, G, W)
+    cls: I8  # (B, 4, W)
+    table: I8  # (B, 2, G, W)
     score: F8  # (B, W) size share of each class on the node at hand
 
 
@@ -86,17 +90,27 @@ class Options(NamedTuple):
     best: BOOL  # (B, G) kept by the expander
 
 
-def empty_fork(b: int, n: int, p: int, r: int, fit: FitScratch) -> Fork:
-    """Nothing simulated, no hints, the first scan starts at slot 0.
+def plain_classes(classes: Classes) -> BOOL:
+    """(B, W + 1) classes that only resources, selectors and taints bind; last: all of them are such."""
+    hard = ((classes.spread_key >= 0) & classes.spread_hard).any(axis=2)
+    for key in (classes.anti_key, classes.ranti_key, classes.aff_key):
+        hard |= (key >= 0).any(axis=2)
+    return np.concatenate([~hard, ~hard.any(axis=1, keepdims=True)], axis=1)
 
-    Room for every pod to move four times over; a simulation that needs more fails as a whole.
+
+def empty_fork(classes: Classes, n: int, p: int, fit: FitScratch) -> Fork:
+    """Nothing simulated, no hints, the first scan starts at slot 0. Room for n nodes and p pods.
+
+    Every pod may move four times over; a simulation that needs more fails as a whole.
     """
+    b, _, r = classes.req.shape
     fork = Fork(
-        at=np.zeros((b, COUNTS), np.int32),
-        move=np.zeros((b, MOVE_PLANES, 4 * p + 64), np.int32),
-        node=np.zeros((b, 2, n), np.int32),
-        pod=np.full((b, 3, p), -2, np.int32),
+        at=np.zeros((b, COUNTS), np.int64),
+        move=np.zeros((b, MOVE_PLANES, 4 * p + 64), np.int64),
+        node=np.zeros((b, 2, n), np.int64),
+        pod=np.full((b, 3, p), -2, np.int64),
         opened=np.zeros((b, min(n, MAX_NEW_NODES), O_USED + r), np.int64),
+        plain=plain_classes(classes),
         fit=fit,
     )
     fork.at[:, SCAN] = -1
@@ -106,9 +120,9 @@ def empty_fork(b: int, n: int, p: int, r: int, fit: FitScratch) -> Fork:
 
 def empty_pending(b: int, w: int, g: int) -> Pending:
     """Room for w classes and g groups."""
-    cls = np.zeros((b, 4, w), np.int32)
+    cls = np.zeros((b, 4, w), np.int64)
     cls[:, P_FAILED] = -1
-    return Pending(cls=cls, table=np.zeros((b, 2, g, w), np.int32), score=np.zeros((b, w)))
+    return Pending(cls=cls, table=np.zeros((b, 2, g, w), np.int64), score=np.zeros((b, w)))
 
 
 def empty_options(b: int, g: int) -> Options:

@@ -31,7 +31,16 @@ from envs.controllers.ca_layout import (
     UNREMOVABLE_UNTIL,
     VERDICT,
 )
-from envs.controllers.ca_snapshot import log_arrival, log_move, place_pod, rollback, shift
+from envs.controllers.ca_snapshot import (
+    log_arrival,
+    log_move,
+    mark_found,
+    next_fit,
+    node_at,
+    place_pod,
+    rollback,
+    shift,
+)
 from envs.controllers.disruption import NO_LIMIT
 from envs.sim.jit import inner
 from envs.sim.state import NODE_DRAINING, NODE_FREE, POD_TERMINATING
@@ -75,12 +84,12 @@ def movable_pods(
     of this loop have put on the node leave as well.
     """
     count = 0
-    p = first_pod[b, n]
+    p = np.int64(first_pod[b, n])
     arrival = fork.node[b, HEAD, n]
     while p >= 0 or arrival >= 0:
         real = p >= 0
         pod = p if real else fork.move[b, M_POD, arrival]
-        w = pods.workload[b, pod]
+        w = np.int64(pods.workload[b, pod])
         verdict = judge_pod(drain_code, pods, budget, b, w, pod, now_s)
         fork.pod[b, VERDICT, pod] = verdict
         if verdict in (BLOCKS, NO_BUDGET):
@@ -91,7 +100,7 @@ def movable_pods(
             leaving[b, L_COUNTED, count] = 0 if pods.phase[b, pod] == POD_TERMINATING else 1
             count += 1
         if real:
-            p = pods.next_n[b, p]
+            p = np.int64(pods.next_n[b, p])
         else:
             arrival = fork.move[b, M_OLDER, arrival]
     return count
@@ -142,15 +151,40 @@ def relocate(
 ) -> bool:
     """Take the leaving pods off node n and put each elsewhere; False = one found no place."""
     first = fork.at[b, N_MOVES]
+    hi = np.int64(nodes.hi[b])
     for k in range(count):
         w, counted = np.int64(leaving[b, L_CLASS, k]), leaving[b, L_COUNTED, k] == 1
         if log_move(fork, b, w, leaving[b, L_POD, k], n, counted) < 0:
             return False
-        shift(classes, topology, nodes, b, w, n, counted, -1)
+        shift(classes, topology, nodes, fork, b, w, n, counted, -1)
     for k in range(count):
         w, p = np.int64(leaving[b, L_CLASS, k]), np.int64(leaving[b, L_POD, k])
         counted = leaving[b, L_COUNTED, k] == 1
-        dst = place_pod(classes, topology, groups, nodes, fork, b, w, p, False, counted)
+        if fork.plain[b, w]:  # as place_pod does, without a call that passes the tuples
+            step = next_fit(
+                classes.req,
+                classes.fits_group,
+                groups.alloc,
+                nodes.group,
+                nodes.phase,
+                nodes.used,
+                fork.at,
+                fork.node,
+                fork.pod,
+                b,
+                w,
+                p,
+                hi,
+                False,
+                -1,
+            )
+            if step >= hi:
+                return False
+            dst = node_at(fork.at, fork.pod, b, p, hi, step)
+            mark_found(fork.at, fork.pod, b, p, dst, step)
+            shift(classes, topology, nodes, fork, b, w, dst, counted, 1)
+        else:
+            dst = place_pod(classes, topology, groups, nodes, fork, b, w, p, False, counted)
         if dst < 0:
             return False
         log_arrival(fork, b, first + k, dst)

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from envs.controllers.ca_layout import (
     DEST,
     HEAD,
@@ -29,38 +31,96 @@ from envs.controllers.ca_layout import (
     O_HI,
     O_PHASE,
     O_PODS,
-    O_SCORE,
     O_SLOT,
     O_USED,
     SCAN,
 )
-from envs.controllers.placement import count_pod, fits, measure, reserve
+from envs.controllers.placement import count_pod, fits, measure, resources_fit, terms_ok
 from envs.sim.jit import inner
-from envs.sim.state import CPU, MEM, NODE_READY
+from envs.sim.state import NODE_READY
+
+
+@inner
+def charge(req: Any, used: Any, n_pods: Any, b: int, w: int, n: int, delta: int) -> None:
+    """Add (1) or take off (-1) a pod of class w on node n: the books that filters and utilization read."""
+    for r in range(req.shape[2]):
+        used[b, n, r] += delta * req[b, w, r]
+    n_pods[b, n] += delta
+
+
+@inner
+def shift(
+    classes: Any, topology: Any, nodes: Any, fork: Any, b: int, w: int, n: int, counted: bool, delta: int
+) -> None:
+    """Like `charge`, and count the pod for spread and affinity where any class looks at them."""
+    charge(classes.req, nodes.used, nodes.n_pods, b, w, n, delta)
+    if counted and not fork.plain[b, -1]:
+        count_pod(topology, nodes, b, w, n, delta)
 
 
 @inner
 def try_node(
-    classes: Any,
-    topology: Any,
-    groups: Any,
-    nodes: Any,
-    fit: Any,
-    b: int,
-    w: int,
-    n: int,
-    refresh: bool,
-    counted: bool,
+    classes: Any, topology: Any, groups: Any, nodes: Any, fork: Any, b: int, w: int, n: int, refresh: bool
 ) -> bool:
     """Put a pod of class w on node n if it fits. refresh: measure the class first (see placement)."""
     if refresh:
-        measure(classes, topology, nodes, b, w, fit)
-    if not fits(classes, topology, groups, nodes, b, w, n, fit):
+        measure(classes, topology, nodes, b, w, fork.fit)
+    if not fits(classes, topology, groups, nodes, b, w, n, fork.fit):
         return False
-    reserve(classes, nodes, b, w, n, 1)
-    if counted:
-        count_pod(topology, nodes, b, w, n, 1)
+    shift(classes, topology, nodes, fork, b, w, n, True, 1)
     return True
+
+
+@inner
+def node_at(at: Any, pod: Any, b: int, p: int, hi: int, step: int) -> int:
+    """Node tried at a step of the search for pod p: the hint (step -1), then a scan after the last match."""
+    if step < 0:
+        n = pod[b, HINT, p]
+        return n if n < hi and pod[b, HINT_LOOP, p] >= at[b, LOOP] - 1 else -1
+    n = at[b, SCAN] + 1 + step
+    return n - hi if n >= hi else n
+
+
+@inner
+def next_fit(
+    req: Any,
+    fits_group: Any,
+    alloc: Any,
+    group: Any,
+    phase: Any,
+    used: Any,
+    at: Any,
+    node: Any,
+    pod: Any,
+    b: int,
+    w: int,
+    p: int,
+    hi: int,
+    anywhere: bool,
+    step: int,
+) -> int:
+    """First step from `step` on whose node has room for a pod of class w and suits it; hi = none.
+
+    anywhere: every ready node; otherwise only those marked DEST. Takes arrays, not tuples: it runs
+    for each pod of each simulated removal.
+    """
+    while step < hi:
+        n = node_at(at, pod, b, p, hi, step)
+        if n >= 0 and phase[b, n] == NODE_READY and (anywhere or node[b, DEST, n] == 1):
+            g = np.int64(group[b, n])
+            if fits_group[b, w, g] and resources_fit(req, alloc, used, b, w, g, n):
+                return step
+        step += 1
+    return hi
+
+
+@inner
+def mark_found(at: Any, pod: Any, b: int, p: int, n: int, step: int) -> None:
+    """Remember that pod p went to node n."""
+    if step >= 0:
+        at[b, SCAN] = n
+    pod[b, HINT, p] = n
+    pod[b, HINT_LOOP, p] = at[b, LOOP]
 
 
 @inner
@@ -76,36 +136,38 @@ def place_pod(
     anywhere: bool,
     counted: bool,
 ) -> int:
-    """Put pod p (slot) of class w on a node: where it went last time, else by a scan; -1 = no place.
-
-    anywhere: on every ready node; otherwise only on those marked DEST.
-    """
-    hi, loop = nodes.hi[b], fork.at[b, LOOP]
-    cpu, mem = classes.req[b, w, CPU], classes.req[b, w, MEM]
-    refresh = True
-    for step in range(-1, hi):
-        if step < 0:
-            n = fork.pod[b, HINT, p] if fork.pod[b, HINT_LOOP, p] >= loop - 1 else -1
-            if n >= hi:
-                continue
-        else:
-            n = fork.at[b, SCAN] + 1 + step
-            n = n - hi if n >= hi else n
-        if n < 0 or nodes.phase[b, n] != NODE_READY or not (anywhere or fork.node[b, DEST, n] == 1):
-            continue
-        g = nodes.group[b, n]
-        # most nodes fall here: two comparisons instead of a call
-        if cpu > 0 and nodes.used[b, n, CPU] + cpu > groups.alloc[b, g, CPU]:
-            continue
-        if mem > 0 and nodes.used[b, n, MEM] + mem > groups.alloc[b, g, MEM]:
-            continue
-        if try_node(classes, topology, groups, nodes, fork.fit, b, w, n, refresh, counted):
-            if step >= 0:
-                fork.at[b, SCAN] = n
-            fork.pod[b, HINT, p] = n
-            fork.pod[b, HINT_LOOP, p] = loop
+    """Put pod p (slot) of class w on a node: where it went last time, else by a scan; -1 = no place."""
+    hi = np.int64(nodes.hi[b])
+    plain = fork.plain[b, w]
+    if not plain:
+        measure(classes, topology, nodes, b, w, fork.fit)
+    step = -1
+    while step < hi:
+        step = next_fit(
+            classes.req,
+            classes.fits_group,
+            groups.alloc,
+            nodes.group,
+            nodes.phase,
+            nodes.used,
+            fork.at,
+            fork.node,
+            fork.pod,
+            b,
+            w,
+            p,
+            hi,
+            anywhere,
+            step,
+        )
+        if step >= hi:
+            break
+        n = node_at(fork.at, fork.pod, b, p, hi, step)
+        if plain or terms_ok(classes, topology, nodes, b, w, n, fork.fit):
+            mark_found(fork.at, fork.pod, b, p, n, step)
+            shift(classes, topology, nodes, fork, b, w, n, counted, 1)
             return n
-        refresh = False
+        step += 1
     return -1
 
 
@@ -133,14 +195,6 @@ def log_arrival(fork: Any, b: int, i: int, dst: int) -> None:
 
 
 @inner
-def shift(classes: Any, topology: Any, nodes: Any, b: int, w: int, n: int, counted: bool, delta: int) -> None:
-    """Add (1) or take away (-1) a pod of class w on node n."""
-    reserve(classes, nodes, b, w, n, delta)
-    if counted:
-        count_pod(topology, nodes, b, w, n, delta)
-
-
-@inner
 def rollback(classes: Any, topology: Any, nodes: Any, fork: Any, b: int, mark: int) -> None:
     """Undo every move from the newest down to entry `mark`."""
     for i in range(fork.at[b, N_MOVES] - 1, mark - 1, -1):
@@ -151,7 +205,7 @@ def rollback(classes: Any, topology: Any, nodes: Any, fork: Any, b: int, mark: i
         for end in range(2):
             n = dst if end == 0 else fork.move[b, M_SRC, i]
             if n >= 0:
-                shift(classes, topology, nodes, b, w, n, counted, -1 if end == 0 else 1)
+                shift(classes, topology, nodes, fork, b, w, n, counted, -1 if end == 0 else 1)
     fork.at[b, N_MOVES] = mark
 
 
@@ -164,8 +218,8 @@ def free_slot(nodes: Any, fork: Any, b: int) -> int:
             from_stack += 1
     at = nodes.n_free[b] - 1 - from_stack
     if at >= 0:
-        return nodes.free[b, at]
-    return nodes.hi[b] if nodes.hi[b] < nodes.group.shape[1] else -1
+        return np.int64(nodes.free[b, at])
+    return np.int64(nodes.hi[b]) if nodes.hi[b] < nodes.group.shape[1] else -1
 
 
 @inner
@@ -186,9 +240,6 @@ def open_node(groups: Any, nodes: Any, fork: Any, b: int, g: int) -> int:
     for r in range(nodes.used.shape[2]):
         held[O_USED + r] = nodes.used[b, slot, r]
         nodes.used[b, slot, r] = groups.daemon[b, g, r]
-    for r in range(2):
-        held[O_SCORE + r] = nodes.score_used[b, slot, r]
-        nodes.score_used[b, slot, r] = groups.daemon[b, g, CPU if r == 0 else MEM]
     nodes.group[b, slot] = g
     nodes.phase[b, slot] = NODE_READY
     nodes.n_pods[b, slot] = 0
@@ -202,7 +253,7 @@ def close_nodes(topology: Any, nodes: Any, pending: Any, fork: Any, b: int) -> N
     for k in range(fork.at[b, N_OPEN] - 1, -1, -1):
         held = fork.opened[b, k]
         slot = held[O_SLOT]
-        if held[O_HAS_PODS] == 1:
+        if held[O_HAS_PODS] == 1 and not fork.plain[b, -1]:
             for w in range(pending.cls.shape[2]):
                 count = nodes.pods_of[b, w, slot]
                 if count > 0:
@@ -213,6 +264,4 @@ def close_nodes(topology: Any, nodes: Any, pending: Any, fork: Any, b: int) -> N
         nodes.hi[b] = held[O_HI]
         for r in range(nodes.used.shape[2]):
             nodes.used[b, slot, r] = held[O_USED + r]
-        for r in range(2):
-            nodes.score_used[b, slot, r] = held[O_SCORE + r]
     fork.at[b, N_OPEN] = 0

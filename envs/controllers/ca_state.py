@@ -65,7 +65,7 @@ from envs.controllers.ca_limits import (
 )
 from envs.controllers.disruption import PDB_NONE
 from envs.controllers.placement import fit_scratch
-from envs.sim.state import BOOL, F8, I4, Classes, Groups, Nodes, Pods, Topology
+from envs.sim.state import BOOL, F8, I4, I8, Classes, Groups, Nodes, Pods, Topology
 from envs.stack import ClusterAutoscaler
 
 GIB = 1 << 30
@@ -117,11 +117,11 @@ class CaState(NamedTuple):
     clock: F8  # (B, 4)
     node_s: F8  # (B, 3, N)
     group_s: F8  # (B, 2, G)
-    node_count: I4  # (B,)
-    group: I4  # (B, GROUP_PLANES, G)
-    slot: I4  # (B, 3, N)
-    budget: I4  # (B, 4, W + 1)
-    leaving: I4  # (B, 3, 2 P)
+    node_count: I8  # (B,)
+    group: I8  # (B, GROUP_PLANES, G)
+    slot: I8  # (B, 3, N)
+    budget: I8  # (B, 4, W + 1)
+    leaving: I8  # (B, 3, 2 P)
     fork: Fork
     pending: Pending
     options: Options
@@ -224,11 +224,11 @@ def _quotas(
     return Quotas(limit=limit, covers=covers, per_node=per_node_amounts(groups.cap), left=limit.copy())
 
 
-def _budgets(classes: Classes) -> I4:
+def _budgets(classes: Classes) -> I8:
     """CaState.budget: each workload with a disruption budget has one of its own."""
     has = classes.pdb_kind != PDB_NONE
     size, w = has.shape
-    out = np.zeros((size, 4, w + 1), np.int32)
+    out = np.zeros((size, 4, w + 1), np.int64)
     out[:, B_START, 1:] = np.cumsum(has, axis=1)
     for b in range(size):
         own = np.flatnonzero(has[b])
@@ -245,12 +245,12 @@ def empty_ca_state(classes: Classes, topology: Topology, groups: Groups, nodes: 
         clock=np.full((size, 4), -np.inf),
         node_s=np.full((size, 3, n), np.nan),
         group_s=np.zeros((size, 2, g)),
-        node_count=np.zeros(size, np.int32),
-        group=np.zeros((size, GROUP_PLANES, g), np.int32),
-        slot=np.zeros((size, 3, n), np.int32),
+        node_count=np.zeros(size, np.int64),
+        group=np.zeros((size, GROUP_PLANES, g), np.int64),
+        slot=np.zeros((size, 3, n), np.int64),
         budget=_budgets(classes),
-        leaving=np.zeros((size, 3, 2 * p), np.int32),
-        fork=empty_fork(size, n, p, nodes.used.shape[2], fit_scratch(classes, topology)),
+        leaving=np.zeros((size, 3, 2 * p), np.int64),
+        fork=empty_fork(classes, n, p, fit_scratch(classes, topology)),
         pending=empty_pending(size, w, g),
         options=empty_options(size, g),
         unneeded=empty_unneeded(size, n),

@@ -156,7 +156,7 @@ def balancing_case(case: Case) -> Result:
     given = case.input["groups"]
     if not given:
         return verdict(case.expected["error"], True)
-    group = np.zeros((1, GROUP_PLANES, len(given)), np.int32)
+    group = np.zeros((1, GROUP_PLANES, len(given)), np.int64)
     group[0, SIZE] = [g["target_size"] for g in given]
     group[0, MEMBER] = np.arange(len(given))
     top = np.array([[g["max_size"] for g in given]], np.int32)
@@ -262,7 +262,7 @@ def unneeded_case(case: Case) -> Result:
     given = [case.input["groups"][n] for n in names]
     unneeded = empty_unneeded(1, max(1, len(nodes)))
     unneeded.n[0] = len(nodes)
-    group = np.zeros((1, GROUP_PLANES, max(1, len(names))), np.int32)
+    group = np.zeros((1, GROUP_PLANES, max(1, len(names))), np.int64)
     low = np.zeros((1, max(1, len(names))), np.int32)
     for g, item in enumerate(given):
         group[0, SIZE, g], group[0, DELETING, g] = item["target_size"], item["deletions_in_progress"]
@@ -294,7 +294,7 @@ def budgets_case(case: Case) -> Result:
     listed = [(v["group"], n, side) for side in ("empty", "drain") for v in given[side] for n in v["nodes"]]
     unneeded = empty_unneeded(1, max(1, len(listed)))
     cropped = empty_cropped(1, max(1, len(names)), max(1, len(listed)))
-    group = np.zeros((1, GROUP_PLANES, max(1, len(names))), np.int32)
+    group = np.zeros((1, GROUP_PLANES, max(1, len(names))), np.int64)
     atomic = np.zeros((1, max(1, len(names))), np.bool_)
     for g, name in enumerate(names):
         group[0, REGISTERED, g] = given["groups"][name]["registered_nodes"]
@@ -571,7 +571,7 @@ def decision_case(case: Case) -> Result:
 def pod_outcomes(
     world: CaWorld, kinds: Sequence[Sequence[str]], o: int, add: Any, *, refused: bool
 ) -> dict[str, list[str]]:
-    """Pods that triggered the scale-up, that fit no group (refused ones aside), that wait for a later loop."""
+    """Pods that triggered the scale-up, that fit no group (refused ones aside), that wait a loop."""
     table = world.state.pending.table[0]
     fitting = [set(np.flatnonzero(table[SCHEDULABLE, : len(add), w]).tolist()) for w in range(len(kinds))]
     best = int(world.state.options.group[0, o]) if o >= 0 else -1

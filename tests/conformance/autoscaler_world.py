@@ -312,7 +312,7 @@ def _budgets(specs: Sequence[Pod], pdbs: Sequence[Mapping[str, Any]]) -> Any:
     """CaState.budget for budgets that may overlap."""
     matching = [[q for q, pdb in enumerate(pdbs) if budget_matches(pdb, pod)] for pod in specs]
     width = max(len(specs) + 1, sum(map(len, matching)), len(pdbs), 2)
-    out = np.zeros((1, 4, width), np.int32)
+    out = np.zeros((1, 4, width), np.int64)
     out[0, B_START, 1 : len(specs) + 1] = np.cumsum([len(m) for m in matching])
     flat = [q for m in matching for q in m]
     out[0, B_ITEM, : len(flat)] = flat
