@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,8 @@ from envs.scenario_expand import Origin, expand_document
 from envs.scenario_models import ScenarioDoc
 from envs.scenario_references import resolve_stacks, resolve_types, spelled_out
 from envs.schema_errors import describe_validation_error, field_path
-from envs.trace_file import Trace, read_trace
+from envs.stack_file import stack_schema
+from envs.trace_file import Trace, read_trace_once
 from envs.vary import ALIASES, Override, parse_value
 from envs.yaml_reader import YamlDocument, read_yaml
 
@@ -98,9 +98,7 @@ def load_traces(scenario: Scenario) -> dict[TraceDemand, Trace]:
     demands = dict.fromkeys(d for d in scenario.demand if isinstance(d, TraceDemand))
     traces = {}
     for demand in demands:
-        status = demand.path.stat() if _exists(demand.path) else None
-        stamp = (status.st_mtime_ns, status.st_size) if status else (0, 0)
-        trace = _read_once(demand.path, demand.max_gap_s, stamp)
+        trace = read_trace_once(demand.path, max_gap_s=demand.max_gap_s)
         trace.column(demand.column)
         traces[demand] = trace
     return traces
@@ -110,6 +108,7 @@ def scenario_schema() -> dict[str, Any]:
     """JSON Schema of a scenario file, for editors: `defaults`, `count` and `each` included."""
     schema = ScenarioDoc.model_json_schema()
     parts = schema["$defs"]
+    _spell_out_stacks(schema, parts)
     for single, model in (("workload", "WorkloadDoc"), ("node_pool", "NodePoolDoc")):
         partial = {**parts[model], "title": f"Defaults of {single}s"}
         partial.pop("required", None)
@@ -126,6 +125,16 @@ def scenario_schema() -> dict[str, Any]:
         },
     }
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "Trimtab scenario"}
+
+
+def _spell_out_stacks(schema: dict[str, Any], parts: dict[str, Any]) -> None:
+    """Put the schema of a stack file where a scenario may hold a stack or an HPA."""
+    stack = stack_schema()
+    parts |= stack.pop("$defs", {})
+    parts["StackModel"] = stack
+    schema["properties"]["stacks"]["items"] = {"anyOf": [{"type": "string"}, {"$ref": "#/$defs/StackModel"}]}
+    hpa = parts["WorkloadDoc"]["properties"]["hpa"]
+    hpa["anyOf"] = [{"$ref": "#/$defs/HpaModel"}, {"type": "null"}]
 
 
 _REPEATED = {
@@ -159,7 +168,8 @@ def _source(
             continue
         path = ALIASES.get(given, given)
         if split_path(path)[0] == "stacks" and len(split_path(path)) > 1:
-            full["stacks"] = spelled_out(full.get("stacks"), place)
+            stacks_now = full.get("stacks", ScenarioDoc.model_fields["stacks"].default)
+            full["stacks"] = spelled_out(stacks_now, place)
         where = places(full, path, ScenarioDoc)
         full = replace(full, where, parse_value(path, text))
         changed += [(keys, f"--vary {path}={text}") for keys in where]
@@ -171,7 +181,19 @@ def _validated(source: _Source, path: Path) -> ScenarioDoc:
         return ScenarioDoc.model_validate(source.full)
     except ValidationError as error:
         bare = YamlDocument(source.full, str(path))
-        raise describe_validation_error(error, path, model=ScenarioDoc, document=bare) from None
+        found = describe_validation_error(error, path, model=ScenarioDoc, document=bare)
+        value = _as_written(source.full, _keys(found.field), found.value)
+        raise InputError(path, found.field, value, found.mend) from None
+
+
+def _as_written(document: Any, keys: tuple[str | int, ...], value: object) -> object:
+    """The value as the user wrote it ("2m"), where the message has it as it was parsed (120.0)."""
+    for key in keys:
+        try:
+            document = document[key]
+        except (KeyError, IndexError, TypeError):
+            return value
+    return document if isinstance(document, str) and isinstance(value, int | float) else value
 
 
 def _build(doc: ScenarioDoc, place: Place) -> Scenario:
@@ -198,11 +220,6 @@ def _build(doc: ScenarioDoc, place: Place) -> Scenario:
     return scenario
 
 
-@lru_cache(maxsize=64)
-def _read_once(path: Path, max_gap_s: float, _stamp: tuple[int, int]) -> Trace:
-    return read_trace(path, max_gap_s=max_gap_s)
-
-
 def _exists(path: Path) -> bool:
     try:
         return path.exists()
@@ -214,15 +231,20 @@ def _located(error: InputError, source: _Source) -> InputError:
     """The error in terms of what the user wrote: the line, or the --vary that caused it."""
     if error.file != source.document.file or error.field.startswith("line "):
         return error
-    keys = _keys(error.field)
     for changed, text in source.changed:
-        if keys[: len(changed)] == changed or changed[: len(keys)] == keys:
+        if _overlap(field_path(changed), error.field):
             return InputError(text, error.field, error.value, error.mend)
     raw, label = _raw_keys(error.field, source)
     if not source.document.lines:
         return InputError(error.file, label, error.value, error.mend)
     line = source.document.line_of(raw)
     return InputError(error.file, f"line {line}: {label}", error.value, error.mend)
+
+
+def _overlap(one: str, other: str) -> bool:
+    """Whether one of two field paths leads to the other."""
+    short, long = sorted((one, other), key=len)
+    return long.startswith(short) and long[len(short) : len(short) + 1] in ("", ".", "[")
 
 
 def _raw_keys(field: str, source: _Source) -> tuple[tuple[str | int, ...], str]:

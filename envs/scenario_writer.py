@@ -54,15 +54,24 @@ def render(document: Mapping[str, Any], *, head: Sequence[str] = ()) -> str:
     return "\n".join(lines) + "\n"
 
 
+def check_place(path: Path, *, force: bool = False) -> None:
+    """Raises InputError when a file cannot go there: it exists (and not force), or its folder does not."""
+    try:
+        parent_is_folder = path.parent.is_dir()
+        taken = os.path.lexists(path)
+    except (OSError, ValueError) as error:
+        raise InputError(path, "--out", None, f"cannot be written: {error}") from None
+    if not parent_is_folder:
+        raise InputError(path, "--out", None, f"there is no folder {path.parent}; make it first")
+    if path.is_dir():
+        raise InputError(path, "--out", None, "is a folder; give a file")
+    if taken and not force:
+        raise InputError(path, "--out", None, "exists already; choose another name or add --force")
+
+
 def write_new(path: Path, text: str, *, force: bool = False) -> None:
     """Write a file in one step (temporary file, then rename). Raises InputError when it exists already."""
-    if os.path.lexists(path) and (not force or path.is_dir()):
-        mend = (
-            "is a folder; give a file"
-            if path.is_dir()
-            else "exists already; choose another name or add --force"
-        )
-        raise InputError(path, "--out", None, mend)
+    check_place(path, force=force)
     try:
         handle, temporary = tempfile.mkstemp(prefix=f".{path.name[:40]}.", suffix=".tmp", dir=path.parent)
     except (OSError, ValueError) as error:

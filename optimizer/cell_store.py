@@ -18,6 +18,7 @@ import pandas as pd
 
 from envs.errors import InputError
 from optimizer.grid import Cell
+from optimizer.timeline_file import has_timelines
 
 TABLES = ("workloads", "hours", "pool_hours", "type_hours", "workload_hours", "worst_hours")
 _MENDS = {
@@ -25,6 +26,7 @@ _MENDS = {
     "stack": "the stack of that name has changed since",
     "days": "it ran for another number of days",
     "version": "it was made by another version of trimtab",
+    "simulator": "the simulator has changed since",
 }
 
 
@@ -57,6 +59,7 @@ class CellStore:
         (partial / "cell.json").write_text(
             json.dumps(said, indent=1, sort_keys=True) + "\n", encoding="utf-8"
         )
+        shutil.rmtree(self.place(cell), ignore_errors=True)  # one whose timeline somebody removed
         os.replace(partial, self.place(cell))
 
     def abandon(self, cell: Cell) -> None:
@@ -77,7 +80,7 @@ class CellStore:
                 cell.row.label,
                 f"cannot go on: {_MENDS[changed[0]]}; give another --out, or --force to start afresh",
             )
-        return True
+        return has_timelines(self.out, self.place(cell), cell.name)
 
     def about(self, cell: Cell) -> dict[str, Any]:
         return _read_json(self.place(cell) / "cell.json")

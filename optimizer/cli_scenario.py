@@ -99,9 +99,11 @@ def init(
     from envs.errors import InputError
     from envs.quantities import parse_duration
     from envs.scenario_draft import DEFAULT_REGIONS, draft_from_load, write_draft
+    from envs.scenario_writer import check_place
 
     if (load is None) == (manifests is None):
         raise InputError(None, "--load", None, "give exactly one of --load FILE and --from-manifests DIR")
+    check_place(out, force=force)
     where = region or DEFAULT_REGIONS.get(provider, "")
     if load is not None:
         gap = parse_duration(max_gap, field="--max-gap")

@@ -81,12 +81,13 @@ def _drain(days: Any, report: Report) -> None:
 
 _DAYS: Any = None  # set once in each worker, by its initializer
 _STOP: Any = None
+_PARENT = 0
 
 
 def _start(days: Any, stop: Any) -> None:
-    global _DAYS, _STOP
+    global _DAYS, _STOP, _PARENT
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _DAYS, _STOP = days, stop
+    _DAYS, _STOP, _PARENT = days, stop, os.getppid()
 
 
 def _work(task: Task) -> int:
@@ -94,6 +95,6 @@ def _work(task: Task) -> int:
 
 
 def _tell(index: int, done: float) -> None:
-    if _STOP.is_set():
+    if _STOP.is_set() or os.getppid() != _PARENT:  # called off, or the parent was killed
         raise Interrupted
     _DAYS.put((index, done))

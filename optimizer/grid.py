@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,11 @@ class Cell:
         name = re.sub(r"[^A-Za-z0-9-]+", "-", self.row.stack.name).strip("-")[:40] or "stack"
         clash = hashlib.sha256(self.row.stack.name.encode()).hexdigest()[:4]
         return f"{name}-{clash}-{variation}-seed{self.seed}"
+
+    @property
+    def name(self) -> tuple[str, str, int]:
+        """What tells the cell from the others of its grid."""
+        return self.row.stack.name, self.row.variation, self.seed
 
     @property
     def horizon_s(self) -> float:
@@ -123,6 +129,7 @@ def _fingerprint_parts(cell: Cell, scenario: str) -> dict[str, str]:
         "stack": _digest(_plain(asdict(cell.row.stack))),
         "days": f"{cell.horizon_s / 86400.0:g}",
         "version": trimtab_version(),
+        "simulator": simulator_hash(),
     }
 
 
@@ -144,6 +151,14 @@ def trimtab_version() -> str:
         return version("trimtab")
     except PackageNotFoundError:
         return "0+source"
+
+
+@lru_cache(maxsize=1)
+def simulator_hash() -> str:
+    """Digest of the simulator's kernels: a development tree changes them without a new version."""
+    from envs.sim.jit import source_hash
+
+    return source_hash()
 
 
 def _digest(plain: Any) -> str:

@@ -155,15 +155,27 @@ def _run_in(
     store = CellStore(out)
     tasks = [Task(i, cell, out, simulate) for i, cell in enumerate(cells) if not store.is_finished(cell)]
     watch = _Watch(cells, tasks, progress)
+    if simulate is None and len(tasks) > 1:
+        _compile_once()
     for index in pick_executor(jobs, len(tasks)).run(tasks, watch.day):
         watch.finished(index)
     result = assemble(store, cells, out if keep else None)
     if keep:
         for name in (WORKLOADS_FILE, NODES_FILE):
-            join_timelines(out, [store.place(cell) for cell in cells], name)
+            join_timelines(out, {cell.name: store.place(cell) for cell in cells}, name)
         result.table.to_csv(out / "results.csv", index=False, lineterminator="\n")
         result.table.to_parquet(out / "results.parquet", index=False)
     return result
+
+
+def _compile_once() -> None:
+    """On the very first run compile the kernels here, so that not every worker does it for itself."""
+    from envs.sim.jit import cache_dir
+
+    if not cache_dir().exists():
+        from envs.sim.warmup import compile_kernels
+
+        compile_kernels()
 
 
 class _Watch:

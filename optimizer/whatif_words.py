@@ -16,14 +16,26 @@ def usd(value: float) -> str:
 
 
 def ratio(value: float) -> str:
-    """A good-request ratio with as many digits as its distance from 1 needs: 99.95 %, 99.9987 %."""
+    """A good-request ratio, with two digits that count of what is missing to 100 %: 99.95 %, 99.9987 %."""
     if not math.isfinite(value):
         return "—"
     if value >= 1.0:
         return "100 %"
-    digits = min(6, max(2, math.ceil(-math.log10(1.0 - value)) - 1))
-    text = f"{100.0 * value:.{digits}f}"
-    return f"{text} %" if not text.startswith("100") else f"{100.0 * value:.8f} %"
+    digits = min(8, max(2, 1 - math.floor(math.log10(100.0 * (1.0 - value)))))
+    whole, _, decimals = f"{100.0 * value:.{digits}f}".partition(".")
+    if whole == "100":
+        return "over 99.999999 %"
+    return f"{whole}.{decimals.rstrip('0').ljust(2, '0')} %"
+
+
+def target(value: float) -> str:
+    """An objective as it was written: 99.9 %."""
+    return f"{100.0 * value:.10g} %"
+
+
+def dollars(value: float) -> str:
+    """Whole dollars for a sentence; with cents below a hundred."""
+    return f"${value:,.0f}" if value >= 100 else usd(value)
 
 
 def percent(value: float, digits: int = 1) -> str:

@@ -203,7 +203,7 @@ def test_without_noise_arrivals_are_rate_times_tick(flat: Path) -> None:
 
 
 @pytest.mark.parametrize("rate", [0.02, 0.5, 3.0, 50.0, 4000.0])
-@pytest.mark.parametrize("dispersion", [1.0, 1.5, 2.0, 6.0])
+@pytest.mark.parametrize("dispersion", [1.0, 1.5, 2.0, 6.0, 40.0])
 def test_counts_have_the_stated_mean_and_variance(tmp_path: Path, rate: float, dispersion: float) -> None:
     path = trace_file(tmp_path / "trace.csv", np.arange(0.0, 5 * DAY_S, 300.0), np.full(1440, rate))
     noise = NoiseModel(cv=0.0, dispersion=dispersion)

@@ -80,7 +80,7 @@ def simulate(
         horizon_s=horizon_s,
         ticks=rows * 20,
         wall_s=0.01,
-        unreachable_slos=(names.workloads[-2],) if stack.name == "hpa-default" else (),
+        unreachable_slos=names.workloads[-2:][:1] if stack.name == "hpa-default" else (),
         unschedulable=(),
         notes=("trace.csv: 2 gaps (35 min in all) were interpolated",),
         info={},

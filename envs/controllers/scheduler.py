@@ -14,22 +14,44 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from envs.controllers.placement import SOFT_SPREAD, FitScratch, fit_scratch, fits, measure
+from envs.controllers.placement import (
+    ON_HOST,
+    SOFT_SPREAD,
+    FitScratch,
+    fit_scratch,
+    mark_hosts,
+    measure,
+    resources_fit,
+)
 from envs.controllers.preemption import find_preemption
 from envs.controllers.scores import (
     CAPACITY_RATIO,
     LEAST_ALLOCATED,
     MOST_ALLOCATED,
-    balanced_score,
-    count_feasible_groups,
-    fit_score,
-    is_best_effort,
+    balanced_scores,
+    fit_scores,
+    gather_feasible,
     normalize,
     spread_scores,
 )
 from envs.sim.jit import inner
 from envs.sim.random import RNG_TIE, below
-from envs.sim.state import BOOL, CPU, F8, GPU, I1, I4, I8, MEM, NODE_FREE, Classes, Nodes, Pods, Topology
+from envs.sim.state import (
+    BOOL,
+    CPU,
+    F8,
+    GPU,
+    I1,
+    I4,
+    I8,
+    MEM,
+    NODE_FREE,
+    NODE_READY,
+    Classes,
+    Nodes,
+    Pods,
+    Topology,
+)
 from envs.stack import SchedulerProfile
 
 __all__ = [
@@ -85,9 +107,17 @@ class SchedulerScratch(NamedTuple):
     in_group: I4  # (B, G) feasible nodes of a group
     has_keys: BOOL  # (B, G) the group's nodes have all soft spread keys
     counts_all: I1  # (B, W, K) soft constraint counts every group that has its key; -1 = not known yet
+    group_of: I4  # (B, N) by place in `feasible`
+    core: F8  # (B, 6, N) by place in `feasible`: allocatable, used, scored use; CPU and memory each
+    core_ok: BOOL  # (B,)
+    spread_sum: F8  # (B, N) by place in `feasible`
+    bonus: I8  # (B, G) weighted taint and affinity scores
     weight: F8  # (B, K)
     part: F8  # (B, K, G)
-    spread_raw: I8  # (B, N) by place in `feasible`
+    host_ok: BOOL  # (B, N) hostname terms allow the node
+    fit_score: I8  # (B, N) by place in `feasible`, like the next three
+    balanced: I8  # (B, N)
+    spread_raw: I8  # (B, N)
     spread: I8  # (B, N)
     taint: I8  # (B, G)
     affinity: I8  # (B, G)
@@ -162,8 +192,16 @@ def scheduler_scratch(classes: Classes, topology: Topology, nodes: Nodes, pods: 
         in_group=ints(b, g),
         has_keys=np.zeros((b, g), np.bool_),
         counts_all=np.full((b, w, k), -1, np.int8),
+        group_of=ints(b, n),
+        core=np.zeros((b, 6, n)),
+        core_ok=np.zeros(b, np.bool_),
+        spread_sum=np.zeros((b, n)),
+        bonus=longs(b, g),
         weight=np.zeros((b, k)),
         part=np.zeros((b, k, g)),
+        host_ok=np.zeros((b, n), np.bool_),
+        fit_score=longs(b, n),
+        balanced=longs(b, n),
         spread_raw=longs(b, n),
         spread=longs(b, n),
         taint=longs(b, g),
@@ -188,29 +226,29 @@ def order_nodes(topology: Any, nodes: Any, b: int, scratch: Any) -> None:
     Made again when slots were taken or given back (seen from hi and the stack of free slots).
     Booting nodes are in it already; the filter passes over them.
     """
-    top = nodes.n_free[b]
+    top, hi, key = nodes.n_free[b], nodes.hi[b], scratch.order_key[b]
     last = nodes.free[b, top - 1] if top > 0 else -1
-    key = scratch.order_key
-    if key[b, 0] == nodes.hi[b] and key[b, 1] == top and key[b, 2] == last:
+    if key[0] == hi and key[1] == top and key[2] == last:
         return
-    key[b, 0], key[b, 1], key[b, 2] = nodes.hi[b], top, last
-    head, after = scratch.zone_head, scratch.zone_next
-    for z in range(head.shape[1]):
-        head[b, z] = -1
+    key[0], key[1], key[2] = hi, top, last
+    head, after, order = scratch.zone_head[b], scratch.zone_next[b], scratch.order[b]
+    phase, group, domain = nodes.phase[b], nodes.group[b], topology.group_domain[b]
+    for z in range(head.shape[0]):
+        head[z] = -1
     left, count = 0, 0
-    for n in range(nodes.hi[b] - 1, -1, -1):
-        if nodes.phase[b, n] != NODE_FREE:
-            z = max(topology.group_domain[b, nodes.group[b, n], ZONE], 0)
-            after[b, n] = head[b, z]
-            head[b, z] = n
+    for n in range(hi - 1, -1, -1):
+        if phase[n] != NODE_FREE:
+            z = max(domain[group[n], ZONE], 0)
+            after[n] = head[z]
+            head[z] = n
             left += 1
     while count < left:
-        for z in range(head.shape[1]):
-            n = head[b, z]
+        for z in range(head.shape[0]):
+            n = head[z]
             if n >= 0:
-                scratch.order[b, count] = n
+                order[count] = n
                 count += 1
-                head[b, z] = after[b, n]
+                head[z] = after[n]
     scratch.n_order[b] = count
 
 
@@ -230,17 +268,24 @@ def find_feasible(
 ) -> int:
     """Fill scratch.feasible, from where the last search stopped; the number found. After `order_nodes`."""
     measure(classes, topology, nodes, b, w, scratch.fit)
-    n_all = scratch.n_order[b]
+    if scratch.fit.terms[b] & ON_HOST:
+        mark_hosts(classes, topology, nodes, b, w, scratch.fit, scratch.host_ok)
+    host_terms, host_ok = scratch.fit.terms[b] & ON_HOST, scratch.host_ok[b]
+    group_ok, phase, group = scratch.fit.group_ok[b], nodes.phase[b], nodes.group[b]
+    order, feasible, n_all = scratch.order[b], scratch.feasible[b], scratch.n_order[b]
+    req, alloc, used = classes.req, groups.alloc, nodes.used
     wanted = nodes_to_find(n_all, profile.percentage[b])
     at = profile.start[b] if profile.start[b] < n_all else 0
     found = 0
     for _ in range(n_all):
         if found >= wanted:
             break
-        n = scratch.order[b, at]
+        n = order[at]
         at = at + 1 if at + 1 < n_all else 0
-        if fits(classes, topology, groups, nodes, b, w, n, scratch.fit):
-            scratch.feasible[b, found] = n
+        if phase[n] != NODE_READY or not group_ok[group[n]]:
+            continue
+        if resources_fit(req, alloc, used, b, w, group[n], n) and (not host_terms or host_ok[n]):
+            feasible[found] = n
             found += 1
     profile.start[b] = at
     scratch.n_feasible[b] = found
@@ -252,40 +297,49 @@ def score_feasible(
     classes: Any, topology: Any, groups: Any, nodes: Any, profile: Any, b: int, w: int, scratch: Any
 ) -> None:
     """scratch.score = the weighted sum of all plugins for each feasible node."""
-    if scratch.fit.terms[b] & SOFT_SPREAD:
+    gather_feasible(groups, nodes, b, scratch)
+    soft = scratch.fit.terms[b] & SOFT_SPREAD
+    if soft:
         spread_scores(classes, topology, nodes, b, w, scratch)
-    else:
-        count_feasible_groups(nodes, b, scratch)
-        for i in range(scratch.n_feasible[b]):
-            scratch.spread[b, i] = 0
+    fit_scores(classes, groups, nodes, profile, b, w, scratch)
+    balanced_scores(classes, groups, nodes, profile, b, w, scratch)
     normalize(classes.soft_taints[b, w], scratch.in_group[b], True, scratch.taint[b])
     normalize(classes.affinity_score[b, w], scratch.in_group[b], False, scratch.affinity[b])
-    balanced = not is_best_effort(profile.balanced_resource, classes.req, b, w)
+    taint, affinity, bonus, group_of = (
+        scratch.taint[b],
+        scratch.affinity[b],
+        scratch.bonus[b],
+        scratch.group_of[b],
+    )
+    fit, balanced, spread, out = (
+        scratch.fit_score[b],
+        scratch.balanced[b],
+        scratch.spread[b],
+        scratch.score[b],
+    )
+    fit_weight, balanced_weight = profile.fit_weight[b], profile.balanced_weight[b]
+    for g in range(bonus.shape[0]):
+        bonus[g] = profile.taint_weight[b] * taint[g] + profile.affinity_weight[b] * affinity[g]
     for i in range(scratch.n_feasible[b]):
-        n = scratch.feasible[b, i]
-        g = nodes.group[b, n]
-        total = profile.fit_weight[b] * fit_score(classes, groups, nodes, profile, b, w, g, n)
-        if balanced:
-            change = balanced_score(
-                profile.balanced_resource, classes.req, groups.alloc, nodes.used, b, w, g, n
-            )
-            total += profile.balanced_weight[b] * change
-        total += profile.spread_weight[b] * scratch.spread[b, i]
-        total += profile.taint_weight[b] * scratch.taint[b, g]
-        scratch.score[b, i] = total + profile.affinity_weight[b] * scratch.affinity[b, g]
+        out[i] = fit_weight * fit[i] + balanced_weight * balanced[i] + bonus[group_of[i]]
+    if soft:
+        spread_weight = profile.spread_weight[b]
+        for i in range(scratch.n_feasible[b]):
+            out[i] += spread_weight * spread[i]
 
 
 @inner
 def pick_best(rng: Any, b: int, scratch: Any) -> int:
     """The feasible node with the highest score; among equals one at random (stream RNG_TIE)."""
-    highest, ties = scratch.score[b, 0], 0
+    score, feasible, best = scratch.score[b], scratch.feasible[b], scratch.best[b]
+    highest, ties = score[0], 0
     for i in range(scratch.n_feasible[b]):
-        if scratch.score[b, i] > highest:
-            highest, ties = scratch.score[b, i], 0
-        if scratch.score[b, i] == highest:
-            scratch.best[b, ties] = scratch.feasible[b, i]
+        if score[i] > highest:
+            highest, ties = score[i], 0
+        if score[i] == highest:
+            best[ties] = feasible[i]
             ties += 1
-    return scratch.best[b, below(rng, b, RNG_TIE, ties) if ties > 1 else 0]
+    return best[below(rng, b, RNG_TIE, ties) if ties > 1 else 0]
 
 
 @inner

@@ -11,16 +11,16 @@ import math
 from typing import Any
 
 from envs.controllers.placement import (
-    has_spread_keys,
     matching_in_domain,
     matching_on_node,
     passes_inclusion,
 )
 from envs.sim.jit import inner
-from envs.sim.state import HOSTNAME, MEM, NODE_DRAINING, NODE_READY
+from envs.sim.state import CPU, HOSTNAME, MEM, NODE_DRAINING, NODE_READY
 
 LEAST_ALLOCATED, MOST_ALLOCATED, CAPACITY_RATIO = 0, 1, 2
 MAX_SCORE = 100
+LACKS_KEY = -1e18  # in a sum of spread parts: the node is not scored
 _EXACT = 2**53
 
 
@@ -58,41 +58,103 @@ def broken_line(x: Any, y: Any, points: int, b: int, utilization: int) -> int:
 
 
 @inner
-def fit_score(classes: Any, groups: Any, nodes: Any, profile: Any, b: int, w: int, g: int, n: int) -> int:
-    """NodeResourcesFit: weighted mean over the profile's resources of the score after placing the pod.
+def gather_feasible(groups: Any, nodes: Any, b: int, scratch: Any) -> None:
+    """Lay out the feasible nodes side by side, so that the loops over them run on vectors.
 
-    CPU and memory count with the non-zero defaults for missing requests. An extended resource that
-    the pod does not ask for is left out, and so is one that the node does not have;
-    RequestedToCapacityRatio also leaves out resources that score 0, and rounds to nearest.
+    group_of, in_group (feasible nodes of a group), and core: allocatable CPU and memory, used, used
+    with the scoring defaults. core_ok: every node has both, small enough to be exact as floats.
     """
-    total, weights, strategy = 0, 0, profile.strategy[b]
-    for q in range(profile.fit_resource.shape[1]):
-        r = profile.fit_resource[b, q]
-        if r < 0:
-            break
-        if r <= MEM:
-            used = nodes.score_used[b, n, r] + classes.score_req[b, w, r]
-        elif classes.req[b, w, r] == 0:
-            continue
-        else:
-            used = nodes.used[b, n, r] + classes.req[b, w, r]
-        alloc = groups.alloc[b, g, r]
-        if alloc == 0:
-            continue
-        if strategy == LEAST_ALLOCATED:
-            score = hundredths(max(alloc - used, 0), alloc)
-        else:
-            score = hundredths(min(used, alloc), alloc)
-        if strategy == CAPACITY_RATIO:
-            score = broken_line(profile.shape_x, profile.shape_y, profile.n_shape[b], b, score)
-        if strategy != CAPACITY_RATIO or score > 0:
-            total += score * profile.fit_resource_weight[b, q]
-            weights += profile.fit_resource_weight[b, q]
-    if weights == 0:
-        return 0
-    if strategy == CAPACITY_RATIO:
-        return round_half_up(float(total) / float(weights))
-    return int(float(total) / float(weights))
+    in_group, feasible, group, group_of = (
+        scratch.in_group[b],
+        scratch.feasible[b],
+        nodes.group[b],
+        scratch.group_of[b],
+    )
+    alloc, used, score_used, core = groups.alloc[b], nodes.used[b], nodes.score_used[b], scratch.core[b]
+    for g in range(in_group.shape[0]):
+        in_group[g] = 0
+    ok = True
+    for i in range(scratch.n_feasible[b]):
+        n = feasible[i]
+        g = group[n]
+        group_of[i] = g
+        in_group[g] += 1
+        for r in range(2):
+            core[r, i] = float(alloc[g, r])
+            core[2 + r, i] = float(used[n, r])
+            core[4 + r, i] = float(score_used[n, r])
+            ok = ok and 0 < alloc[g, r] < _EXACT // 128
+    scratch.core_ok[b] = ok
+
+
+@inner
+def is_core(resource: Any) -> bool:
+    """Whether a plugin looks at CPU and memory alone, as by default."""
+    return resource.shape[0] == 2 and resource[0] == CPU and resource[1] == MEM
+
+
+@inner
+def _fit_core(core: Any, request: Any, weight: Any, least: bool, found: int, out: Any) -> None:
+    """Least- or MostAllocated over CPU and memory alone; floats hold every whole number here exactly."""
+    cpu, mem, used_cpu, used_mem = core[0], core[1], core[4], core[5]
+    ask_cpu, ask_mem = float(request[CPU]), float(request[MEM])
+    by_cpu, by_mem = float(weight[0]), float(weight[1])
+    weights = max(by_cpu + by_mem, 1.0)
+    for i in range(found):
+        x, y = min(used_cpu[i] + ask_cpu, cpu[i]), min(used_mem[i] + ask_mem, mem[i])
+        if least:
+            x, y = cpu[i] - x, mem[i] - y
+        x, y = math.floor(MAX_SCORE * x / cpu[i]), math.floor(MAX_SCORE * y / mem[i])
+        out[i] = int((x * by_cpu + y * by_mem) / weights)
+
+
+@inner
+def _balanced_core(core: Any, request: Any, found: int, out: Any) -> None:
+    """BalancedAllocation over CPU and memory alone: the deviation of two shares is half their distance."""
+    cpu, mem, used_cpu, used_mem = core[0], core[1], core[2], core[3]
+    ask_cpu, ask_mem = float(request[CPU]), float(request[MEM])
+    for i in range(found):
+        gap = min(used_cpu[i] / cpu[i], 1.0) - min(used_mem[i] / mem[i], 1.0)
+        before = int((1.0 - abs(gap / 2.0)) * MAX_SCORE)
+        gap = min((used_cpu[i] + ask_cpu) / cpu[i], 1.0) - min((used_mem[i] + ask_mem) / mem[i], 1.0)
+        out[i] = 50 + ((50 + int((1.0 - abs(gap / 2.0)) * MAX_SCORE) - before) >> 1)
+
+
+@inner
+def fit_scores(classes: Any, groups: Any, nodes: Any, profile: Any, b: int, w: int, scratch: Any) -> None:
+    """NodeResourcesFit of each feasible node into scratch.fit_score: weighted mean over resources.
+
+    Of the use after placing the pod. CPU and memory count with the non-zero defaults for missing
+    requests. An extended resource that the pod does not ask for is left out, and so is one that the
+    node does not have; RequestedToCapacityRatio also leaves out what scores 0, and rounds to nearest.
+    """
+    strategy, resource, weight = profile.strategy[b], profile.fit_resource[b], profile.fit_resource_weight[b]
+    shape_x, shape_y, points = profile.shape_x, profile.shape_y, profile.n_shape[b]
+    req, score_req, alloc = classes.req[b, w], classes.score_req[b, w], groups.alloc[b]
+    used, score_used, group_of = nodes.used[b], nodes.score_used[b], scratch.group_of[b]
+    feasible, out = scratch.feasible[b], scratch.fit_score[b]
+    if strategy != CAPACITY_RATIO and is_core(resource) and scratch.core_ok[b]:
+        _fit_core(scratch.core[b], score_req, weight, strategy == LEAST_ALLOCATED, scratch.n_feasible[b], out)
+        return
+    for i in range(scratch.n_feasible[b]):
+        n, g, total, weights = feasible[i], group_of[i], 0, 0
+        for q in range(resource.shape[0]):
+            r = resource[q]
+            if r < 0 or alloc[g, r] == 0 or (r > MEM and req[r] == 0):
+                continue
+            have = alloc[g, r]
+            want = score_used[n, r] + score_req[r] if r <= MEM else used[n, r] + req[r]
+            if strategy == LEAST_ALLOCATED:
+                score = hundredths(max(have - want, 0), have)
+            else:
+                score = hundredths(min(want, have), have)
+            if strategy == CAPACITY_RATIO:
+                score = broken_line(shape_x, shape_y, points, b, score)
+            if strategy != CAPACITY_RATIO or score > 0:
+                total += score * weight[q]
+                weights += weight[q]
+        mean = float(total) / float(max(weights, 1))
+        out[i] = round_half_up(mean) if strategy == CAPACITY_RATIO else int(mean)
 
 
 @inner
@@ -106,41 +168,57 @@ def is_best_effort(resource: Any, req: Any, b: int, w: int) -> bool:
 
 
 @inner
-def balance(resource: Any, req: Any, alloc: Any, used: Any, b: int, w: int, g: int, n: int, pods: int) -> int:
-    """trunc(100 (1 - standard deviation of the used shares)) with `pods` pods of class w added.
+def balance(resource: Any, req: Any, alloc: Any, used: Any, g: int, n: int, pods: int) -> int:
+    """trunc(100 (1 - standard deviation of the used shares)) with `pods` more pods on node n of group g.
 
     A resource that the node does not have, or an extended one that the pod does not ask for, is
     left out; a share is at most 1.
     """
-    count, total, squares = 0, 0.0, 0.0
-    first, second = 0.0, 0.0
-    for sweep in range(2):
-        for q in range(resource.shape[1]):
-            r = resource[b, q]
-            if r < 0 or alloc[b, g, r] == 0 or (r > MEM and req[b, w, r] == 0):
-                continue
-            x = min(float(used[b, n, r] + pods * req[b, w, r]) / float(alloc[b, g, r]), 1.0)
-            if sweep == 0:
-                count += 1
-                total += x
-                first, second = second, x
-            else:
-                squares += (x - total / count) * (x - total / count)
-        if count <= 2:
-            break
-    deviation = math.sqrt(squares / count) if count > 2 else 0.0
+    count, total, first, second = 0, 0.0, 0.0, 0.0
+    for q in range(resource.shape[0]):
+        r = resource[q]
+        if r >= 0 and alloc[g, r] > 0 and (r <= MEM or req[r] > 0):
+            x = min(float(used[n, r] + pods * req[r]) / float(alloc[g, r]), 1.0)
+            count += 1
+            total += x
+            first, second = second, x
     if count == 2:
-        deviation = abs((first - second) / 2.0)
-    return int((1.0 - deviation) * MAX_SCORE)
+        return int((1.0 - abs((first - second) / 2.0)) * MAX_SCORE)
+    if count < 2:
+        return MAX_SCORE
+    squares = 0.0
+    for q in range(resource.shape[0]):
+        r = resource[q]
+        if r >= 0 and alloc[g, r] > 0 and (r <= MEM or req[r] > 0):
+            x = min(float(used[n, r] + pods * req[r]) / float(alloc[g, r]), 1.0)
+            squares += (x - total / count) * (x - total / count)
+    return int((1.0 - math.sqrt(squares / count)) * MAX_SCORE)
 
 
 @inner
-def balanced_score(resource: Any, req: Any, alloc: Any, used: Any, b: int, w: int, g: int, n: int) -> int:
-    """BalancedAllocation since 1.36: the change made, 50 + (50 + after - before) / 2, so neutral is 75."""
-    change = 0
-    for pods in range(2):
-        change = balance(resource, req, alloc, used, b, w, g, n, pods) - change
-    return 50 + (50 + change) // 2
+def balanced_scores(
+    classes: Any, groups: Any, nodes: Any, profile: Any, b: int, w: int, scratch: Any
+) -> None:
+    """BalancedAllocation of each feasible node into scratch.balanced.
+
+    Since 1.36 it is the change that the pod makes: 50 + (50 + after - before) / 2, so neutral is 75.
+    0 for a pod without requests, for which the plugin is skipped.
+    """
+    feasible, group_of, out = scratch.feasible[b], scratch.group_of[b], scratch.balanced[b]
+    resource, req, alloc, used = (
+        profile.balanced_resource[b],
+        classes.req[b, w],
+        groups.alloc[b],
+        nodes.used[b],
+    )
+    skipped = is_best_effort(profile.balanced_resource, classes.req, b, w)
+    if not skipped and is_core(resource) and scratch.core_ok[b]:
+        _balanced_core(scratch.core[b], req, scratch.n_feasible[b], out)
+        return
+    for i in range(scratch.n_feasible[b]):
+        n, g = feasible[i], group_of[i]
+        before = balance(resource, req, alloc, used, g, n, 0)
+        out[i] = 0 if skipped else 50 + (50 + balance(resource, req, alloc, used, g, n, 1) - before) // 2
 
 
 @inner
@@ -159,137 +237,140 @@ def normalize(raw: Any, present: Any, reverse: bool, out: Any) -> None:
 
 
 @inner
-def count_feasible_groups(nodes: Any, b: int, scratch: Any) -> None:
-    """scratch.in_group = how many feasible nodes each group has."""
-    for g in range(scratch.in_group.shape[1]):
-        scratch.in_group[b, g] = 0
-    for i in range(scratch.n_feasible[b]):
-        scratch.in_group[b, nodes.group[b, scratch.feasible[b, i]]] += 1
-
-
-@inner
-def _counts_all_groups(classes: Any, topology: Any, b: int, w: int, k: int) -> bool:
+def _counts_all_groups(classes: Any, group_domain: Any, has_keys: Any, b: int, w: int, k: int) -> bool:
     """Whether soft constraint k counts the nodes of every group that has its key."""
-    t = classes.spread_key[b, w, k]
-    for g in range(topology.group_domain.shape[1]):
-        if topology.group_domain[b, g, t] >= 0 and not (
-            has_spread_keys(classes.spread_key, classes.spread_hard, topology.group_domain, b, w, g, False)
-            and passes_inclusion(classes.spread_elig, classes.affinity_ok, b, w, k, g)
+    t, spread_elig, affinity_ok = classes.spread_key[b, w, k], classes.spread_elig, classes.affinity_ok
+    for g in range(has_keys.shape[0]):
+        if group_domain[g, t] >= 0 and not (
+            has_keys[g] and passes_inclusion(spread_elig, affinity_ok, b, w, k, g)
         ):
             return False
     return True
 
 
 @inner
+def _count_on_nodes(classes: Any, topology: Any, nodes: Any, b: int, w: int, k: int, scratch: Any) -> None:
+    """Add the matching pods on counted nodes to fit.dom_count of the domains in play (>= 0)."""
+    t, s = classes.spread_key[b, w, k], classes.spread_sel[b, w, k]
+    spread_elig, affinity_ok, pods_of = classes.spread_elig, classes.affinity_ok, nodes.pods_of
+    sel_start, sel_item, domain = topology.sel_start, topology.sel_item, topology.group_domain[b]
+    phase, group, has_keys, count = (
+        nodes.phase[b],
+        nodes.group[b],
+        scratch.has_keys[b],
+        scratch.fit.dom_count[b, k],
+    )
+    for n in range(nodes.hi[b]):
+        if phase[n] in (NODE_READY, NODE_DRAINING):
+            d = domain[group[n], t]
+            counted = d >= 0 and count[d] >= 0 and has_keys[group[n]]
+            if counted and passes_inclusion(spread_elig, affinity_ok, b, w, k, group[n]):
+                count[d] += matching_on_node(sel_start, sel_item, pods_of, b, s, n)
+
+
+@inner
 def _count_domains(classes: Any, topology: Any, nodes: Any, b: int, w: int, k: int, scratch: Any) -> int:
     """Matching pods per domain that has a feasible node, into fit.dom_count; the number of such domains."""
     t, s, size = classes.spread_key[b, w, k], classes.spread_sel[b, w, k], 0
-    count = scratch.fit.dom_count[b, k]
+    count, in_group, has_keys = scratch.fit.dom_count[b, k], scratch.in_group[b], scratch.has_keys[b]
+    domain, known = topology.group_domain[b], scratch.counts_all
+    sel_start, sel_item, dom_pods = topology.sel_start, topology.sel_item, topology.dom_pods
     for d in range(count.shape[0]):
         count[d] = -1
-    for g in range(scratch.in_group.shape[1]):
-        if (
-            scratch.in_group[b, g] > 0
-            and scratch.has_keys[b, g]
-            and count[topology.group_domain[b, g, t]] < 0
-        ):
-            count[topology.group_domain[b, g, t]] = 0
+    for g in range(in_group.shape[0]):
+        if in_group[g] > 0 and has_keys[g] and count[domain[g, t]] < 0:
+            count[domain[g, t]] = 0
             size += 1
-    if scratch.counts_all[b, w, k] < 0:
-        scratch.counts_all[b, w, k] = 1 if _counts_all_groups(classes, topology, b, w, k) else 0
-    if scratch.counts_all[b, w, k] > 0:
-        for d in range(count.shape[0]):
-            if count[d] >= 0:
-                count[d] = matching_in_domain(
-                    topology.sel_start, topology.sel_item, topology.dom_pods, b, s, t, d
-                )
+    if known[b, w, k] < 0:
+        known[b, w, k] = 1 if _counts_all_groups(classes, domain, has_keys, b, w, k) else 0
+    if known[b, w, k] == 0:
+        _count_on_nodes(classes, topology, nodes, b, w, k, scratch)
         return size
-    for n in range(nodes.hi[b]):
-        if nodes.phase[b, n] in (NODE_READY, NODE_DRAINING):
-            g = nodes.group[b, n]
-            d = topology.group_domain[b, g, t]
-            if (
-                d >= 0
-                and count[d] >= 0
-                and has_spread_keys(
-                    classes.spread_key, classes.spread_hard, topology.group_domain, b, w, g, False
-                )
-                and passes_inclusion(classes.spread_elig, classes.affinity_ok, b, w, k, g)
-            ):
-                count[d] += matching_on_node(topology.sel_start, topology.sel_item, nodes.pods_of, b, s, n)
+    for d in range(count.shape[0]):
+        if count[d] >= 0:
+            count[d] = matching_in_domain(sel_start, sel_item, dom_pods, b, s, t, d)
     return size
 
 
 @inner
-def prepare_spread(classes: Any, topology: Any, nodes: Any, b: int, w: int, scratch: Any) -> None:
+def _prepare_spread(classes: Any, topology: Any, nodes: Any, b: int, w: int, scratch: Any) -> None:
     """What the soft constraints of class w give a node, by constraint and group, into scratch.
 
     weight ln(domains + 2); part = count * weight + maxSkew - 1 (for the hostname only maxSkew - 1:
-    counts are per node). After `count_feasible_groups`.
+    counts are per node), LACKS_KEY in groups without one of the keys.
     """
+    key, hard, skew = classes.spread_key[b, w], classes.spread_hard[b, w], classes.spread_skew[b, w]
+    domain, has_keys, in_group = topology.group_domain[b], scratch.has_keys[b], scratch.in_group[b]
     eligible = 0
-    for g in range(scratch.in_group.shape[1]):
-        keys = has_spread_keys(classes.spread_key, classes.spread_hard, topology.group_domain, b, w, g, False)
-        scratch.has_keys[b, g] = keys
-        if keys:
-            eligible += scratch.in_group[b, g]
-    for k in range(classes.spread_key.shape[2]):
-        t = classes.spread_key[b, w, k]
-        if t < 0 or classes.spread_hard[b, w, k]:
+    for g in range(in_group.shape[0]):
+        has_keys[g] = True
+        for k in range(key.shape[0]):
+            if key[k] >= 0 and not hard[k] and domain[g, key[k]] < (0 if key[k] > HOSTNAME else -1):
+                has_keys[g] = False
+        eligible += in_group[g] if has_keys[g] else 0
+    for k in range(key.shape[0]):
+        t = key[k]
+        if t < 0 or hard[k]:
             continue
         size = eligible if t == HOSTNAME else _count_domains(classes, topology, nodes, b, w, k, scratch)
-        weight = math.log(float(size + 2))
+        weight, count, part = math.log(float(size + 2)), scratch.fit.dom_count[b, k], scratch.part[b, k]
         scratch.weight[b, k] = weight
-        if t != HOSTNAME:
-            for g in range(scratch.in_group.shape[1]):
-                if scratch.in_group[b, g] > 0 and scratch.has_keys[b, g]:
-                    count = scratch.fit.dom_count[b, k, topology.group_domain[b, g, t]]
-                    scratch.part[b, k, g] = float(count) * weight + float(classes.spread_skew[b, w, k] - 1)
+        for g in range(in_group.shape[0]):
+            part[g] = float(skew[k] - 1)
+            if not has_keys[g]:
+                part[g] = LACKS_KEY
+            elif t != HOSTNAME and in_group[g] > 0:
+                part[g] += float(count[domain[g, t]]) * weight
 
 
 @inner
-def spread_raw(classes: Any, topology: Any, nodes: Any, b: int, w: int, n: int, scratch: Any) -> int:
-    """PodTopologySpread before normalising: round(sum of count * weight + maxSkew - 1), smaller is better.
-
-    -1 for a node that lacks one of the keys. After `prepare_spread`.
-    """
-    g = nodes.group[b, n]
-    if not scratch.has_keys[b, g]:
-        return -1
-    total = 0.0
-    for k in range(classes.spread_key.shape[2]):
-        t = classes.spread_key[b, w, k]
-        if t < 0 or classes.spread_hard[b, w, k]:
+def _sum_spread(classes: Any, topology: Any, nodes: Any, b: int, w: int, scratch: Any) -> None:
+    """scratch.spread_sum of each feasible node: the sum over soft constraints of the node's part."""
+    key, hard, sel = classes.spread_key[b, w], classes.spread_hard[b, w], classes.spread_sel[b, w]
+    start, item, pods_of = topology.sel_start[b], topology.sel_item[b], nodes.pods_of[b]
+    feasible, group_of, total = scratch.feasible[b], scratch.group_of[b], scratch.spread_sum[b]
+    found = scratch.n_feasible[b]
+    for i in range(found):
+        total[i] = 0.0
+    for k in range(key.shape[0]):
+        if key[k] < 0 or hard[k]:
             continue
-        if t == HOSTNAME:
-            count = matching_on_node(
-                topology.sel_start, topology.sel_item, nodes.pods_of, b, classes.spread_sel[b, w, k], n
-            )
-            total += float(count) * scratch.weight[b, k] + float(classes.spread_skew[b, w, k] - 1)
-        else:
-            total += scratch.part[b, k, g]
-    return round_half_up(total)
+        part, weight, first, last = scratch.part[b, k], scratch.weight[b, k], start[sel[k]], start[sel[k] + 1]
+        for i in range(found):
+            count = 0
+            if key[k] == HOSTNAME:
+                for j in range(first, last):
+                    count += pods_of[item[j], feasible[i]]
+            total[i] += float(count) * weight + part[group_of[i]]
 
 
 @inner
 def spread_scores(classes: Any, topology: Any, nodes: Any, b: int, w: int, scratch: Any) -> None:
     """Raw and normalised PodTopologySpread scores of the feasible nodes, into spread_raw and spread.
 
-    100 (max + min - raw) / max over the nodes that have the keys, 100 when max is 0; 0 for the others.
+    Raw: the rounded sum over the constraints, fewer is better; -1 without one of the keys.
+    Normalised: 100 (max + min - raw) / max over the nodes that have the keys, 100 when max is 0; 0
+    for the others. After `gather_feasible`.
     """
-    count_feasible_groups(nodes, b, scratch)
-    prepare_spread(classes, topology, nodes, b, w, scratch)
+    _prepare_spread(classes, topology, nodes, b, w, scratch)
+    _sum_spread(classes, topology, nodes, b, w, scratch)
+    total, raws, out, found = (
+        scratch.spread_sum[b],
+        scratch.spread_raw[b],
+        scratch.spread[b],
+        scratch.n_feasible[b],
+    )
     lowest, highest = 2147483647, 0
-    for i in range(scratch.n_feasible[b]):
-        raw = spread_raw(classes, topology, nodes, b, w, scratch.feasible[b, i], scratch)
-        scratch.spread_raw[b, i] = raw
-        if raw >= 0:
-            lowest, highest = min(lowest, raw), max(highest, raw)
-    for i in range(scratch.n_feasible[b]):
-        raw = scratch.spread_raw[b, i]
-        if raw < 0:
-            scratch.spread[b, i] = 0
-        elif highest == 0:
-            scratch.spread[b, i] = MAX_SCORE
-        else:
-            scratch.spread[b, i] = hundredths(highest + lowest - raw, highest)
+    for i in range(found):
+        raw = round_half_up(max(total[i], -1.0))
+        raws[i] = raw
+        lowest = min(lowest, raw if raw >= 0 else lowest)
+        highest = max(highest, raw)
+    if highest == 0:
+        for i in range(found):
+            out[i] = MAX_SCORE if raws[i] >= 0 else 0
+        return
+    whole = float(highest)
+    for i in range(found):  # sums of a few thousand pods: exact in floats
+        score = int(float(MAX_SCORE * (highest + lowest - raws[i])) / whole)
+        out[i] = score if raws[i] >= 0 else 0

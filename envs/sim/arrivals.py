@@ -16,6 +16,7 @@ from envs.sim.jit import inner, kernel
 
 BLOCK = 64  # ticks between anchors
 HOUR_S = 3600.0
+CLUMPED = 16.0  # dispersion from which small counts come in clumps
 SMALL_COUNTS = 32.0  # below this mean x dispersion counts are drawn exactly, above by a skewed normal
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
@@ -146,7 +147,9 @@ def _count(mean: float, dispersion: float, z: float, u: float) -> float:
     """Requests with this mean and variance dispersion x mean: Poisson, or negative binomial above 1.
 
     Below SMALL_COUNTS x dispersion by inversion of u, else mean + deviation x (z + skew (z^2 - 1) / 6),
-    rounded (Cornish-Fisher; skewness of a negative binomial is (2 D - 1) / sqrt(D mean)).
+    rounded (Cornish-Fisher; skewness of a negative binomial is (2 D - 1) / sqrt(D mean)). A dispersion
+    above CLUMPED would make the inversion long: there requests come in clumps of D, a Poisson number of
+    them, which has the same mean and variance. Below 1 small counts are Poisson.
     """
     if mean <= 0.0:
         return 0.0
@@ -154,6 +157,11 @@ def _count(mean: float, dispersion: float, z: float, u: float) -> float:
         deviation = math.sqrt(dispersion * mean)
         skew = (2.0 * dispersion - 1.0) / deviation
         return max(np.rint(mean + deviation * (z + skew * (z * z - 1.0) / 6.0)), 0.0)
+    clump = 1.0
+    if dispersion > CLUMPED:
+        clump = dispersion
+        mean /= clump
+        dispersion = 1.0
     over = dispersion - 1.0
     if over < 1e-6:
         p, ratio, add = math.exp(-mean), mean, 0.0
@@ -166,7 +174,7 @@ def _count(mean: float, dispersion: float, z: float, u: float) -> float:
         p *= (ratio + add * k) / (k + 1.0)
         total += p
         k += 1.0
-    return k
+    return np.rint(k * clump)
 
 
 @kernel

@@ -52,6 +52,11 @@ class View:
         self.numba_type = ViewType(numba.typeof(arrays))
         self.address = int(self.table.ctypes.data)
 
+    def part(self, name: str) -> Any:
+        """Numba type of a nested tuple (a view too) or array: what a kernel sees as `view.name`."""
+        kind = self.numba_type.inner.types[self.numba_type.inner.fields.index(name)]
+        return kind if isinstance(kind, types.Array) else ViewType(kind)
+
 
 def _rows(arrays: Any) -> list[int]:
     if isinstance(arrays, np.ndarray):

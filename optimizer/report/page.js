@@ -10,7 +10,7 @@
   function layout(more) {
     var base = {
       font: font, paper_bgcolor: "#fff", plot_bgcolor: "#fff", hovermode: "x unified",
-      margin: { l: narrow ? 46 : 60, r: 12, t: 34, b: 34 }, showlegend: true,
+      margin: { l: narrow ? 46 : 60, r: 12, t: 30, b: 34 }, showlegend: true,
       legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", traceorder: "normal", font: { size: font.size } },
       hoverlabel: { bgcolor: "#fff", bordercolor: "#b9c2cc", font: { size: 12, color: "#17202b" } },
       xaxis: { type: "date", showgrid: false, linecolor: "#b9c2cc", ticks: "outside", tickcolor: "#b9c2cc", ticklen: 4,
@@ -22,6 +22,7 @@
       base[key] = value && typeof value === "object" ? Object.assign({}, base[key] || {}, value) : value; });
     return base;
   }
+  function title(text) { return { text: text, standoff: 8, font: { size: font.size, color: font.color } }; }
   // Plotly reads a small set of tags in text; names are data, so they get none.
   function plainText(text) {
     return String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
@@ -39,7 +40,7 @@
     });
   }
   function cost(row) {
-    draw("chart-cost", stacked(row, row.pools, "$%{y:,.2f}/h"), { yaxis: { tickprefix: "$", ticksuffix: "/h" } });
+    draw("chart-cost", stacked(row, row.pools, "$%{y:,.2f}/h"), { yaxis: { tickprefix: "$" } });
   }
   function nodes(row) {
     draw("chart-nodes", stacked(row, row.types, "%{y:,.1f}"), { yaxis: { tickformat: ",d" } });
@@ -53,8 +54,8 @@
       { x: x, y: one.load, name: "load", mode: "lines", line: { color: "#17202b", width: 1.6 }, hovertemplate: "%{y:,.0f}/s" },
       { x: x, y: one.bad, name: "bad requests", type: "bar", marker: { color: "#b4470f" }, yaxis: "y2", hovertemplate: "%{y:,.2f}/s" }
     ], {
-      yaxis: { domain: [0.3, 1], title: { text: "requests/s", standoff: 6 } },
-      yaxis2: { domain: [0, 0.2], gridcolor: "#e8ecf0", rangemode: "tozero", nticks: 3, zeroline: false, title: { text: "bad/s", standoff: 6 } },
+      yaxis: { domain: [0.3, 1], title: title("requests/s") },
+      yaxis2: { domain: [0, 0.2], gridcolor: "#e8ecf0", rangemode: "tozero", nticks: 3, zeroline: false, title: title("bad/s") },
       xaxis: { anchor: "y2" }
     });
   }
@@ -74,9 +75,9 @@
       hovertemplate: "<b>%{text}</b><br>$%{x:,.0f} for 30 days<br>%{y:,.3g} bad per million<br>%{customdata}<extra></extra>"
     }], {
       hovermode: "closest", showlegend: false, margin: { t: 12, b: 50, l: narrow ? 62 : 74 },
-      xaxis: { type: "linear", tickprefix: "$", tickformat: ",.0f", title: { text: "cost of 30 days", standoff: 8 }, nticks: 5,
+      xaxis: { type: "linear", tickprefix: "$", tickformat: ",.0f", title: title("cost of 30 days"), nticks: 5,
         range: [left - 0.15 * room, right + 0.15 * room], tickformatstops: [], hoverformat: "" },
-      yaxis: { type: "log", title: { text: "bad requests per million", standoff: 8 }, rangemode: "normal", dtick: 1,
+      yaxis: { type: "log", title: title("bad requests per million"), rangemode: "normal", dtick: 1,
         tickformat: ",~g", range: [Math.floor(low - 0.15), Math.ceil(high + 0.15)] }
     });
   }

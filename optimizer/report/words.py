@@ -1,4 +1,4 @@
-"""What the numbers say, in sentences: the headline and the reasons of the worst hours. Plain text, unescaped."""
+"""What the numbers say, in sentences: the headline and the reasons of the worst hours. Unescaped text."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from optimizer.whatif_words import count, percent, usd
+from optimizer.whatif_words import count, dollars, percent
 
 REASONS = {
     "saturated": "Saturated",
@@ -34,24 +34,26 @@ def headline(table: pd.DataFrame) -> Headline:
 
     Costs are per 30 days, at the rate of the simulated days.
     """
-    rows = list(table.itertuples())
+    rows: list[Any] = list(table.itertuples())
     base = rows[0]
     if len(rows) == 1:
         return Headline(_what_it_costs(base) + ".", "")
     as_good = [row for row in rows[1:] if row.slos_met >= base.slos_met and row.cost_usd < base.cost_usd]
     if as_good:
         best = min(as_good, key=lambda row: (row.cost_usd, -row.slos_met))
-        main = f"{label(best)} costs {usd(best.usd_per_30_days)} a month, {_against(best, base)}, and {_slos(best)}."
+        cost = dollars(best.usd_per_30_days)
+        main = f"{label(best)} costs {cost} a month, {_against(best, base)}, and {_slos(best)}."
         return Headline(main, f"{_what_it_costs(base)}.")
     better = max(rows[1:], key=lambda row: (row.slos_met, -row.cost_usd))
     if better.slos_met > base.slos_met:
-        rest = f"{label(better)} {_slos(better)}, and costs {usd(better.usd_per_30_days)}, {_against(better, base)}."
+        cost = dollars(better.usd_per_30_days)
+        rest = f"{label(better)} {_slos(better)}, and costs {cost}, {_against(better, base)}."
         return Headline(_what_it_costs(base) + ".", rest)
     return Headline(_what_it_costs(base) + ".", "None of the others is cheaper without breaking more SLOs.")
 
 
 def _what_it_costs(row: Any) -> str:
-    return f"{label(row)} costs {usd(row.usd_per_30_days)} a month and {_slos(row)}"
+    return f"{label(row)} costs {dollars(row.usd_per_30_days)} a month and {_slos(row)}"
 
 
 def _slos(row: Any) -> str:
@@ -62,12 +64,13 @@ def _slos(row: Any) -> str:
 
 
 def _against(row: Any, base: Any) -> str:
-    """"12.3 % less than hpa-default [95 % interval 11.0 to 13.5]"."""
+    """ "12.3 % less than hpa-default [95 % interval 11.0 to 13.5]"."""
     share, low, high = row.saving_share, row.saving_low, row.saving_high
     more = share < 0
     low, high = (-high, -low) if more else (low, high)
     text = f"{percent(abs(share))} {'more' if more else 'less'} than {label(base)}"
-    return text if pd.isna(low) else f"{text} [95 % interval {100 * low:.1f} to {100 * high:.1f}]".replace("-", "−")
+    interval = f" [95 % interval {100 * low:.1f} to {100 * high:.1f}]".replace("-", "−")
+    return text if pd.isna(low) else text + interval
 
 
 def main_reason(hour: Any) -> str:
@@ -76,10 +79,10 @@ def main_reason(hour: Any) -> str:
 
 
 def why(hour: Any) -> str:
-    """Why the hour was bad, and what was going on in the workload that lost most."""
+    """Why the hour's requests were bad, the main reason first."""
     parts = sorted(((getattr(hour, f"bad_{key}") / hour.bad, key) for key in REASONS), reverse=True)
     said = [_CAUSES[key].format(share=percent(share, 0)) for share, key in parts if share >= 0.05]
-    return f"{'; '.join(said)}. {_what_was_going_on(hour)}"
+    return "; ".join(said)
 
 
 _CAUSES = {
@@ -89,11 +92,13 @@ _CAUSES = {
 }
 
 
-def _what_was_going_on(hour: Any) -> str:
+def what_was_going_on(hour: Any) -> str:
+    """Load, capacity and replicas of the workload that lost most, and what happened in the cluster."""
     change = hour.load_rps - hour.load_before_rps
     moved = abs(change) > 0.1 * max(hour.load_before_rps, 1e-9)
-    load = f"went from {_rate(hour.load_before_rps)} to {_rate(hour.load_rps)}" if moved else f"was {_rate(hour.load_rps)}"
-    text = f"{hour.workload}: load {load}, capacity averaged {_rate(hour.capacity_rps)}"
+    now = _rate(hour.load_rps)
+    load = f"went from {_rate(hour.load_before_rps)} to {now}" if moved else f"was {now}"
+    text = f"load {load}, capacity averaged {_rate(hour.capacity_rps)}"
     text += f" on {hour.ready:.1f} ready replicas"
     if abs(hour.ready - hour.ready_before) >= 0.5:
         text += f" ({hour.ready_before:.1f} the hour before)"

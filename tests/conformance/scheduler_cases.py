@@ -44,7 +44,8 @@ from tests.conformance.cases import Adapter, Case, Result, verdict
 HOSTNAME_LABEL = "kubernetes.io/hostname"
 MISSING = "\0missing"
 _measure, _spread_ok, _spread_scores = placement.measure, placement.spread_ok, scores.spread_scores
-_fit_score, _balanced_score, _best_effort = scores.fit_score, scores.balanced_score, scores.is_best_effort
+_fit_scores, _balanced_scores, _best_effort = scores.fit_scores, scores.balanced_scores, scores.is_best_effort
+_gather = scores.gather_feasible
 _normalize = scores.normalize
 
 
@@ -57,18 +58,19 @@ def spread_filter(classes: Any, topology: Any, nodes: Any, scratch: Any, out: An
 
 
 @kernel
-def spread_score(classes: Any, topology: Any, nodes: Any, scratch: Any) -> None:
+def spread_score(classes: Any, topology: Any, groups: Any, nodes: Any, scratch: Any) -> None:
     """Raw and normalised soft spread scores of scratch.feasible for class 0."""
+    _gather(groups, nodes, 0, scratch)
     _spread_scores(classes, topology, nodes, 0, 0, scratch)
 
 
 @kernel
-def resource_scores(classes: Any, groups: Any, nodes: Any, profile: Any, out: Any) -> None:
-    """out = NodeResourcesFit score, BalancedAllocation score, best effort; class 0 on node 0 of group 0."""
-    out[0] = _fit_score(classes, groups, nodes, profile, 0, 0, 0, 0)
-    resource = profile.balanced_resource
-    out[1] = _balanced_score(resource, classes.req, groups.alloc, nodes.used, 0, 0, 0, 0)
-    out[2] = 1 if _best_effort(resource, classes.req, 0, 0) else 0
+def resource_scores(classes: Any, groups: Any, nodes: Any, profile: Any, scratch: Any) -> bool:
+    """NodeResourcesFit and BalancedAllocation of scratch.feasible; whether the latter is skipped."""
+    _gather(groups, nodes, 0, scratch)
+    _fit_scores(classes, groups, nodes, profile, 0, 0, scratch)
+    _balanced_scores(classes, groups, nodes, profile, 0, 0, scratch)
+    return _best_effort(profile.balanced_resource, classes.req, 0, 0)
 
 
 @kernel
@@ -152,6 +154,7 @@ def _resource_world(given: Mapping[str, Any]) -> tuple[World, ProfileArrays]:
     world = empty_world(
         classes=1, nodes=1, resources=PODS + 1 + len(others), keys=1, domains=1, constraints=1
     )
+    world.scratch.n_feasible[0] = 1
     shape = tuple((p["utilization_percent"], p["score_0_to_10"]) for p in given.get("shape") or ())
     base = SchedulerProfile()
     packed = pack_profile([replace(base, fit_shape=shape or base.fit_shape)])
@@ -170,20 +173,17 @@ def _resource_world(given: Mapping[str, Any]) -> tuple[World, ProfileArrays]:
 def _resource_case(strategy: int) -> Adapter:
     def adapter(case: Case) -> Result:
         world, profile = _resource_world(case.input)
-        out = np.zeros(3, np.int64)
         profile = profile._replace(strategy=np.array([strategy], np.int8))
-        resource_scores(world.classes, world.groups, world.nodes, profile, out)
-        return verdict(case.expected, {"score": int(out[0])})
+        resource_scores(world.classes, world.groups, world.nodes, profile, world.scratch)
+        return verdict(case.expected, {"score": int(world.scratch.fit_score[0, 0])})
 
     return adapter
 
 
 def balanced_case(case: Case) -> Result:
     world, profile = _resource_world(case.input)
-    out = np.zeros(3, np.int64)
-    resource_scores(world.classes, world.groups, world.nodes, profile, out)
-    skipped = bool(out[2])
-    got = {"skipped": skipped, "score": 0 if skipped else int(out[1])}
+    skipped = bool(resource_scores(world.classes, world.groups, world.nodes, profile, world.scratch))
+    got = {"skipped": skipped, "score": int(world.scratch.balanced[0, 0])}
     return verdict(case.expected, {key: got[key] for key in case.expected})
 
 
@@ -367,7 +367,7 @@ def spread_score_case(case: Case) -> Result:
     world.scratch.n_feasible[0] = len(feasible)
     for i, name in enumerate(feasible):
         world.scratch.feasible[0, i] = names.index(name)
-    spread_score(world.classes, world.topology, world.nodes, world.scratch)
+    spread_score(world.classes, world.topology, world.groups, world.nodes, world.scratch)
     raw = [max(0, int(x)) for x in world.scratch.spread_raw[0, : len(feasible)]]
     normalized = [int(x) for x in world.scratch.spread[0, : len(feasible)]]
     got = {

@@ -348,3 +348,24 @@ def test_memory_targets_are_milli_bytes() -> None:
     hpa = packed(HpaSpec(metrics=(HpaMetric("Resource", "memory", "AverageValue", 0.5),)))
     assert hpa.metric["target"][0, 0, 0] == GIB_MILLI // 2
     assert hpa.metric["request"][0, 0, 0] == MEMORY_BYTES * 1000
+
+
+def test_packing_many_equals_writing_each() -> None:
+    """Equal HPAs are copied, unequal workloads are not."""
+    rng = np.random.default_rng(3)
+    kinds = [random_spec(rng) for _ in range(3)]
+    specs = [[kinds[i] for i in rng.integers(0, 3, 6)] for _ in range(4)]
+    own = defaults()
+    fields = {name: np.repeat(np.repeat(value, 4, 0), 6, 1) for name, value in own._asdict().items()}
+    fields["capacity_rps"] = rng.choice([50.0, 80.0], (4, 6))
+    many = pack_hpa(specs, **fields)
+    for b in range(4):
+        for w in range(6):
+            one = many._replace(**{k: np.zeros_like(v) for k, v in many._asdict().items() if k != "room_us"})
+            write_hpa(one, b, w, specs[b][w], HpaDefaults(**fields))
+            assert one.spec[b, w] == many.spec[b, w]
+            assert (
+                one.metric[b, w][: len(specs[b][w].metrics)] == many.metric[b, w][: len(specs[b][w].metrics)]
+            ).all()
+            assert (one.policy[b, w]["value"] == many.policy[b, w]["value"]).all()
+            assert (one.policy[b, w]["type"] == many.policy[b, w]["type"]).all()

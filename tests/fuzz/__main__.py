@@ -23,8 +23,8 @@ def main() -> int:
     for name in sorted({*result.read, *result.refused}):
         print(f"{name:10} read {result.read.get(name, 0):6}  refused {result.refused.get(name, 0):6}")
     print(
-        f"{result.total} inputs in {result.wall_s:.1f} s, slowest {result.slowest_s:.2f} s, "
-        f"{len(result.broken)} unhandled"
+        f"{result.total} inputs in {result.wall_s:.1f} s ({result.cpu_s:.1f} s of CPU), "
+        f"slowest {result.slowest_s:.2f} s, {len(result.broken)} unhandled"
     )
     return 1 if result.broken else 0
 

@@ -14,11 +14,9 @@ import yaml
 from envs.manifest_files import parse_manifests
 from envs.manifests import draft_from_objects
 from envs.prices import load_book
-from envs.scenario_draft import draft_text
+from envs.scenario_draft import draft_from_load, draft_text
 from envs.scenario_file import GALLERY, load_scenario, scenario_from_document
 from envs.stack_file import STACKS, load_stack
-from envs.trace_file import read_trace
-from envs.trace_stats import describe_trace
 from envs.vary import expand
 from envs.yaml_reader import only_mapping, parse_yaml
 from tests.fuzz.mutate import NASTY_VALUES, mutate_bytes, mutate_cells, mutate_tree
@@ -120,11 +118,18 @@ def _load_stack(data: bytes, folder: Path) -> object:
 
 
 def _load_trace(data: bytes, folder: Path) -> object:
-    return describe_trace(read_trace(_written(folder / "trace.csv", data)))
+    return _drafted(_written(folder / "trace.csv", data), folder)
 
 
 def _load_gzip(data: bytes, folder: Path) -> object:
-    return describe_trace(read_trace(_written(folder / "trace.csv.gz", data)))
+    return _drafted(_written(folder / "trace.csv.gz", data), folder)
+
+
+def _drafted(load: Path, folder: Path) -> object:
+    """What `scenario init --load` does: the draft of a load that was read is a scenario."""
+    out = folder / "out.yaml"
+    text = draft_text(draft_from_load(load, out))
+    return scenario_from_document(only_mapping(parse_yaml(text, file=out), file=out), out)
 
 
 def _load_prices(data: bytes, folder: Path) -> object:
