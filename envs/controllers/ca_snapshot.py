@@ -35,7 +35,7 @@ from envs.controllers.ca_layout import (
     O_USED,
     SCAN,
 )
-from envs.controllers.placement import count_pod, fits, measure, resources_fit, terms_ok
+from envs.controllers.placement import count_pod, fits, measure, resources_fit
 from envs.sim.jit import inner
 from envs.sim.state import NODE_READY
 
@@ -163,7 +163,7 @@ def place_pod(
         if step >= hi:
             break
         n = node_at(fork.at, fork.pod, b, p, hi, step)
-        if plain or terms_ok(classes, topology, nodes, b, w, n, fork.fit):
+        if plain or fits(classes, topology, groups, nodes, b, w, n, fork.fit):
             mark_found(fork.at, fork.pod, b, p, n, step)
             shift(classes, topology, nodes, fork, b, w, n, counted, 1)
             return n

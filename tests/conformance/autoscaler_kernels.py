@@ -12,6 +12,7 @@ from envs.controllers import (
     ca_limits,
     ca_removal,
     ca_scaleup,
+    ca_snapshot,
 )
 from envs.sim.jit import kernel
 
@@ -23,7 +24,7 @@ _share, _estimate = ca_estimator.size_share, ca_estimator.estimate
 _movable, _allow = ca_removal.movable_pods, ca_removal.budgets_allow
 _simulate, _find = ca_removal.simulate_removal, ca_removal.find_unneeded
 _options, _plan = ca_scaleup.scale_up_options, ca_scaleup.scale_up_plan
-_limit = ca_deletion.unneeded_limit
+_limit, _rollback = ca_deletion.unneeded_limit, ca_snapshot.rollback
 
 
 @kernel
@@ -134,3 +135,8 @@ def scale_up_options(
 @kernel
 def scale_up_plan(groups: Any, cfg: Any, state: Any, add: Any, b: int, o: int) -> int:
     return _plan(groups, cfg, state, add, b, o)
+
+
+@kernel
+def undo(classes: Any, topology: Any, groups: Any, nodes: Any, state: Any, b: int) -> None:
+    _rollback(classes, topology, nodes, state.fork, b, 0)

@@ -44,6 +44,7 @@ FIXED = {"cpu_milli": 0, "memory_bytes": 1, "pods": 2, GPU_NAME: GPU}
 EVICT, LOCAL = "cluster-autoscaler.kubernetes.io/safe-to-evict", "safe-to-evict-local-volumes"
 MIRROR, DAEMON = "kubernetes.io/config.mirror", "cluster-autoscaler.kubernetes.io/daemonset-pod"
 DEFAULT_GRACE_S = 30.0
+EMPTY_NODE = {"allocatable": {"cpu_milli": 1, "memory_bytes": 1, "pods": 1}}
 
 Pod = Mapping[str, Any]
 Node = Mapping[str, Any]
@@ -318,3 +319,13 @@ def _budgets(specs: Sequence[Pod], pdbs: Sequence[Mapping[str, Any]]) -> Any:
     out[0, B_ITEM, : len(flat)] = flat
     out[0, B_LEFT, : len(pdbs)] = [pdb["disruptions_allowed"] for pdb in pdbs]
     return out
+
+
+def bound_pods(nodes: Sequence[Mapping[str, Any]]) -> tuple[list[Any], list[tuple[int, int]]]:
+    specs: list[Any] = []
+    bound = []
+    for n, node in enumerate(nodes):
+        for pod in node.get("pods") or ():
+            bound.append((len(specs), n))
+            specs.append(pod)
+    return specs, bound
