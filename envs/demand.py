@@ -9,7 +9,6 @@ whoever forecasts. docs/design/demand.md has the formulas and the fit.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,11 +17,11 @@ from pathlib import Path
 import numpy as np
 
 from envs.errors import InputError
-from envs.load_curve import F8, Curve, generated_curve
+from envs.load_curve import F8, Curve, generated_curve, traced_curve
 from envs.load_noise import anchor_noise, bridge_weights, key_of, tick_noise
-from envs.scenario import GeneratedDemand, Scenario, TraceDemand
+from envs.scenario import GeneratedDemand, NoiseModel, Scenario, TraceDemand
 from envs.sim.arrivals import BLOCK, Load, fill_arrivals, fill_rates
-from envs.trace_file import Trace, read_trace
+from envs.trace_file import Trace, read_trace_once
 
 SHORT_S = 1.0  # a trace may fall short of the horizon by rounding, not by more
 
@@ -34,7 +33,7 @@ class Demand:
     load: Load
     tick_s: float
     shape: tuple[int, int]  # (B, W)
-    notes: tuple[str, ...]  # bridged holes of the traces in use, one sentence a column
+    notes: tuple[str, ...]  # bridged holes of the traces in use, one sentence a file
     first_tick: int  # of the warm-up; before it and after last_tick there is no noise to read
     last_tick: int
 
@@ -81,7 +80,10 @@ def rate_quantile(scenario: Scenario, w: int, q: float) -> float:
     For a batch workload the hours' means count, in units/s, not the moments at which they are delivered.
     """
     only = dataclasses.replace(scenario.cluster, workloads=(scenario.cluster.workloads[w],))
-    alone = dataclasses.replace(scenario, cluster=only, demand=(scenario.demand[w],), warmup_s=0.0)
+    quiet = NoiseModel(enabled=False)
+    alone = dataclasses.replace(
+        scenario, cluster=only, demand=(scenario.demand[w],), warmup_s=0.0, noise=quiet
+    )
     demand = Demand.pack([alone], [scenario.seed])
     rates = demand.rates(0, max(1, round(scenario.horizon_s / scenario.tick_s)))[0, :, 0]
     if only.workloads[0].kind == "batch":
@@ -89,38 +91,49 @@ def rate_quantile(scenario: Scenario, w: int, q: float) -> float:
     return float(np.quantile(rates, q)) if len(rates) else 0.0
 
 
-@functools.lru_cache(maxsize=32)
-def _read(path: Path, max_gap_s: float, stamp: tuple[int, int]) -> Trace:
-    del stamp  # only there so that an edited file is read again
-    return read_trace(path, max_gap_s=max_gap_s)
+def _check_cover(demand: TraceDemand, trace: Trace, horizon_s: float) -> None:
+    short = demand.offset_s + horizon_s - trace.duration_s
+    needed = f"offset {demand.offset_s:g} s + horizon {horizon_s:g} s"
+    if demand.offset_s < 0:
+        raise InputError(demand.path, "demand", needed, "start inside the trace: the offset is 0 or more")
+    if short > SHORT_S and not demand.repeat:
+        mend = f"it lasts {trace.duration_s:g} s: lower days or offset by {short:g} s or set repeat: true"
+        raise InputError(demand.path, "demand", needed, mend)
 
 
-def load_trace(demand: TraceDemand) -> Trace:
-    """The trace behind a demand; read once per file and state of the file."""
-    try:
-        status = demand.path.stat()
-        stamp = (status.st_mtime_ns, status.st_size)
-    except (OSError, ValueError):
-        stamp = (0, 0)
-    return _read(demand.path, demand.max_gap_s, stamp)
+def _scale_of(demand: TraceDemand, trace: Trace) -> float:
+    """Factor on the trace's values; `mean_rps` is the mean over the whole trace."""
+    if demand.mean_rps is None:
+        return demand.scale
+    mean = float(np.trapezoid(trace.column(demand.column), trace.time_s) / trace.time_s[-1])
+    if mean <= 0:
+        mend = "a load of zeros cannot be scaled to a mean; take another column"
+        raise InputError(demand.path, f"column {demand.column}", 0.0, mend)
+    return demand.scale * demand.mean_rps / mean
 
 
-def _note_of(demand: TraceDemand, trace: Trace, horizon_s: float) -> str:
-    """A sentence on the column's bridged holes within the horizon; empty when there are none."""
+def _holes(demand: TraceDemand, trace: Trace, horizon_s: float) -> list[float]:
+    """Lengths of the bridged holes of the demand's column within the horizon, seconds."""
     name = demand.column or next(iter(trace.columns))
-    lengths = [
+    stop = math.inf if demand.repeat else demand.offset_s + horizon_s
+    start = 0.0 if demand.repeat else demand.offset_s
+    return [
         gap.length_s
         for gap in trace.gaps
-        if gap.column in (None, name)
-        and gap.start_s < demand.offset_s + horizon_s
-        and gap.start_s + gap.length_s > demand.offset_s
+        if gap.column in (None, name) and gap.start_s < stop and gap.start_s + gap.length_s > start
     ]
-    if not lengths:
-        return ""
+
+
+def _note(path: Path, holes: dict[str | None, list[float]]) -> str:
+    """A sentence on one file's bridged holes; column -> their lengths in seconds."""
+    lengths = [length for column in holes.values() for length in column]
+    worst = max(holes, key=lambda column: max(holes[column]))
     count = "1 hole" if len(lengths) == 1 else f"{len(lengths)} holes"
     total, longest = (f"{length / 60:.4g} min" for length in (sum(lengths), max(lengths)))
-    where = f"{demand.path.name}, column {name}"
-    return f"{where}: {count}, {total} in all, the longest {longest}: bridged by straight lines"
+    where = f" in {len(holes)} columns" if len(holes) > 1 else ""
+    place = f" ({worst})" if worst else ""
+    sizes = f"{total} in all, the longest {longest}{place}"
+    return f"{path.name}: {count}{where}, {sizes}: bridged by straight lines"
 
 
 class _Packing:
@@ -133,7 +146,7 @@ class _Packing:
         self.last_tick = max(math.ceil(s.horizon_s / s.tick_s) for s in scenarios)
         self.curves: list[Curve] = []
         self.known: dict[object, int] = {}
-        self.notes: dict[str, None] = {}  # ordered, each once
+        self.holes: dict[Path, dict[str | None, list[float]]] = {}
         shape = (len(scenarios), max(len(s.cluster.workloads) for s in scenarios))
         self.curve = np.zeros(shape, np.int64)
         self.scale, self.offset_s = np.zeros(shape), np.zeros(shape)
@@ -147,8 +160,13 @@ class _Packing:
                 raise ValueError(f"{scenario.name}: give one demand per workload")
             for w in range(len(scenario.demand)):
                 self._add(b, w, scenario, seed)
-        rho, group = np.unique(self.rho, return_inverse=True)
-        block0 = self.first_tick // BLOCK
+        notes = tuple(_note(path, holes) for path, holes in self.holes.items())
+        rho, group = np.unique(np.append(self.rho, 0.0), return_inverse=True)
+        blocks = range(self.first_tick // BLOCK, self.last_tick // BLOCK + 2)
+        if self.sigma.any():
+            anchors = anchor_noise(self.key, self.rho**BLOCK, blocks)
+        else:
+            anchors = np.zeros((*self.key.shape, len(blocks)))
         load = Load(
             knot_s=np.concatenate([c.time_s for c in self.curves] or [np.zeros(1)]),
             knot_value=np.concatenate([c.value for c in self.curves] or [np.zeros(1)]),
@@ -160,18 +178,17 @@ class _Packing:
             key=self.key,
             sigma=self.sigma,
             dispersion=self.dispersion,
-            group=group.reshape(self.rho.shape).astype(np.int64),
+            group=group[:-1].reshape(self.rho.shape).astype(np.int64),
             bridge=np.stack([bridge_weights(r, BLOCK) for r in rho]),
-            anchors=anchor_noise(self.key, self.rho**BLOCK, range(block0, self.last_tick // BLOCK + 2)),
-            anchor0=block0,
+            anchors=anchors,
+            anchor0=blocks.start,
         )
-        return Demand(load, self.tick_s, self.curve.shape, tuple(self.notes), self.first_tick, self.last_tick)
+        return Demand(load, self.tick_s, self.curve.shape, notes, self.first_tick, self.last_tick)
 
     def _add(self, b: int, w: int, scenario: Scenario, seed: int) -> None:
         workload, demand, noise = scenario.cluster.workloads[w], scenario.demand[w], scenario.noise
         if isinstance(demand, TraceDemand):
-            self.curve[b, w], self.scale[b, w] = self._traced(demand, scenario)
-            self.offset_s[b, w] = demand.offset_s
+            self.curve[b, w], self.scale[b, w], self.offset_s[b, w] = self._traced(demand, scenario)
             cv = noise.cv
         else:
             self.curve[b, w], self.scale[b, w] = self._generated(demand, scenario, seed, workload.name), 1.0
@@ -183,30 +200,18 @@ class _Packing:
         self.hourly[b, w] = workload.kind == "batch"
         self.key[b, w] = key_of(seed, workload.name)
 
-    def _traced(self, demand: TraceDemand, scenario: Scenario) -> tuple[int, float]:
-        """Curve number and scale."""
-        trace = load_trace(demand)
-        values = trace.column(demand.column)
-        short = demand.offset_s + scenario.horizon_s - trace.duration_s
-        if short > SHORT_S or demand.offset_s < 0:
-            mend = f"the trace lasts {trace.duration_s:g} s; shorten horizon or offset_s by {short:g} s"
-            if demand.offset_s < 0:
-                mend = "start inside the trace: offset_s is 0 or more"
-            needed = f"offset_s {demand.offset_s:g} + horizon {scenario.horizon_s:g} s"
-            raise InputError(demand.path, "demand", needed, mend)
-        scale = demand.scale
-        if demand.mean_rps is not None:
-            mean = float(np.trapezoid(values, trace.time_s) / trace.time_s[-1])
-            if mean <= 0:
-                raise InputError(
-                    demand.path, f"column {demand.column}", 0.0, "a load of zeros has no mean to scale"
-                )
-            scale *= demand.mean_rps / mean
-        note = _note_of(demand, trace, scenario.horizon_s)
-        if note:
-            self.notes[note] = None
-        key = (demand.path, demand.column, demand.max_gap_s)
-        return self._curve(key, lambda: Curve(trace.time_s, values, trace.step_s)), scale
+    def _traced(self, demand: TraceDemand, scenario: Scenario) -> tuple[int, float, float]:
+        """Curve number, scale and offset_s; a repeated trace is laid out as often as the horizon needs."""
+        trace = read_trace_once(demand.path, max_gap_s=demand.max_gap_s)
+        _check_cover(demand, trace, scenario.horizon_s)
+        holes = _holes(demand, trace, scenario.horizon_s)
+        if holes:
+            self.holes.setdefault(demand.path, {})[demand.column] = holes
+        offset_s = demand.offset_s % trace.duration_s if demand.repeat else demand.offset_s
+        copies = 1 + math.ceil(scenario.horizon_s / trace.duration_s) if demand.repeat else 1
+        key = (demand.path, demand.column, demand.max_gap_s, copies)
+        number = self._curve(key, lambda: traced_curve(trace, demand.column, copies=copies))
+        return number, _scale_of(demand, trace), offset_s
 
     def _generated(self, demand: GeneratedDemand, scenario: Scenario, seed: int, name: str) -> int:
         place = (seed, name) if demand.burst_per_day > 0 else (0, "")

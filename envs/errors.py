@@ -21,4 +21,13 @@ class InputError(ValueError):
         if len(shown) > 120:
             shown = shown[:117] + "..."
         what = f"{field}: {shown}" if shown else field
-        super().__init__(f"{where}{what}: {mend}")
+        super().__init__(_printable(f"{where}{what}: {mend}"))
+
+    def __reduce__(self) -> tuple[type[InputError], tuple[str | None, str, object, str]]:
+        """Travel between processes whole: workers raise it, the parent prints it."""
+        return InputError, (self.file or None, self.field, self.value, self.mend)
+
+
+def _printable(text: str) -> str:
+    """On one line, however odd the input: line breaks and control characters are escaped."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

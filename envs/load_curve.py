@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from envs.load_noise import key_of
 from envs.scenario import GeneratedDemand
+from envs.trace_file import Trace
 
 F8 = NDArray[np.float64]
 
@@ -32,6 +33,15 @@ class Curve:
     time_s: F8  # (K,) rising
     value: F8  # (K,) >= 0
     step_s: float  # below this the curve knows nothing; inf for a generated shape
+
+
+def traced_curve(trace: Trace, column: str | None, *, copies: int = 1) -> Curve:
+    """A trace's column, `copies` times in a row, each one step after the last sample before it."""
+    value = trace.column(column)
+    if copies == 1:
+        return Curve(trace.time_s, value, trace.step_s)
+    starts = trace.duration_s * np.arange(copies)
+    return Curve((starts[:, None] + trace.time_s).ravel(), np.tile(value, copies), trace.step_s)
 
 
 def generated_curve(

@@ -50,9 +50,11 @@ def tick_noise(noise: NoiseModel, *, cv: float, step_s: float, tick_s: float) ->
     tau (1 - V(step/tau)), which keeps the roughness between neighbouring ticks (variance / time) as it was.
     docs/design/demand.md has worked numbers.
     """
+    if not noise.enabled or cv <= 0.0 or noise.tau_s <= 0.0 or step_s <= tick_s:
+        return 0.0, 0.0
     kept = averaged_share(step_s / noise.tau_s)
     variance = cv * cv * (averaged_share(tick_s / noise.tau_s) - kept)
-    if not noise.enabled or step_s <= tick_s or variance <= 0.0:
+    if variance <= 0.0:
         return 0.0, 0.0
     return math.sqrt(variance), math.exp(-tick_s / (noise.tau_s * (1.0 - kept)))
 
@@ -77,27 +79,26 @@ def anchor_noise(key: U8, rho: F8, blocks: range) -> F8:
 
     The chain starts at block 0 and runs both ways, so a longer range leaves the shared part as it is.
     """
-    numbers = range(min(blocks.start, 0), max(blocks.stop, 1))
-    out = np.empty((*key.shape, len(numbers)))
-    zero = -numbers.start
+    numbers = np.arange(min(blocks.start, 0), max(blocks.stop, 1))
+    zero = -int(numbers[0])
+    out = _normal(key[..., None], numbers)
     fresh = np.sqrt(1.0 - rho * rho)
-    out[..., zero] = _normal(key, 0)
     for i in range(zero + 1, len(numbers)):
-        out[..., i] = rho * out[..., i - 1] + fresh * _normal(key, i - zero)
+        out[..., i] = rho * out[..., i - 1] + fresh * out[..., i]
     for i in range(zero - 1, -1, -1):
-        out[..., i] = rho * out[..., i + 1] + fresh * _normal(key, i - zero)
+        out[..., i] = rho * out[..., i + 1] + fresh * out[..., i]
     return np.ascontiguousarray(out[..., zero + blocks.start : zero + blocks.stop])
 
 
-def _normal(key: U8, number: int) -> F8:
-    """One standard normal per key for this number (of either sign), by Box-Muller."""
-    counter = np.uint64((2 * number) & 0xFFFFFFFFFFFFFFFF)
-    u, v = (_uniform(key ^ _ANCHORS, np.add(counter, np.uint64(i))) for i in (0, 1))
-    return np.sqrt(-2.0 * np.log(1.0 - u)) * np.cos(2.0 * math.pi * v)
+def _normal(key: U8, numbers: NDArray[np.int64]) -> F8:
+    """One standard normal per key and number (of either sign), by Box-Muller."""
+    counter = 2 * numbers.astype(np.uint64)
+    u, v = (_uniform(key ^ _ANCHORS, counter + np.uint64(i)) for i in (0, 1))
+    return np.asarray(np.sqrt(-2.0 * np.log(1.0 - u)) * np.cos(2.0 * math.pi * v))
 
 
-def _uniform(key: U8, counter: np.uint64) -> F8:
-    z = key + np.multiply(_GOLDEN, np.full_like(key, counter))
+def _uniform(key: U8, counter: U8) -> F8:
+    z = key + _GOLDEN * counter
     z = (z ^ (z >> np.uint64(30))) * _MIX1
     z = (z ^ (z >> np.uint64(27))) * _MIX2
     z = z ^ (z >> np.uint64(31))

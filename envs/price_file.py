@@ -146,7 +146,7 @@ def _unzipped(data: bytes, path: Path) -> bytes:
 
 
 def _csv_rows(text: str, path: Path) -> Iterator[tuple[int, BookRow]]:
-    reader = csv.reader(io.StringIO(text), strict=True)
+    reader = csv.reader(io.StringIO(text, newline=None), strict=True)
     try:
         header = _header(next(reader, []), path)
         for count, cells in enumerate(reader):

@@ -20,6 +20,7 @@ class TraceDemand:
     mean_rps: float | None = None  # rescale so that the trace's mean is this
     offset_s: float = 0.0
     max_gap_s: float = 3600.0  # longer gaps are refused; shorter are interpolated and reported
+    repeat: bool = False  # start over at the trace's end when the horizon is longer
 
 
 @dataclass(frozen=True)

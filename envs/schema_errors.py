@@ -13,6 +13,18 @@ from envs.errors import InputError
 from envs.nearest import did_you_mean
 from envs.yaml_reader import KeyPath, YamlDocument
 
+_Model = typing.TypeVar("_Model", bound=BaseModel)
+_WANTED = {
+    **dict.fromkeys(
+        ("model_type", "dict_type", "model_attributes_type"), "a mapping (key: value) is wanted here"
+    ),
+    **dict.fromkeys(("list_type", "tuple_type"), "a list is wanted here"),
+    **dict.fromkeys(("float_parsing", "float_type"), "must be a number"),
+    **dict.fromkeys(("int_parsing", "int_type", "int_from_float"), "must be a whole number"),
+    **dict.fromkeys(("bool_parsing", "bool_type"), "must be true or false"),
+    "string_type": "must be text; put it into quotes",
+}
+
 
 def describe_validation_error(
     error: ValidationError,
@@ -25,15 +37,16 @@ def describe_validation_error(
 
     An unknown key comes first: it is often the cause of a missing one. `model` (what was validated)
     gives the right keys near it; `document` gives line numbers and hides the union tags that
-    pydantic puts into the path.
+    pydantic puts into the path. A check of a whole mapping names the key by the field of the
+    InputError that it raises.
     """
-    findings = sorted(error.errors(include_url=False), key=lambda e: e["type"] != "extra_forbidden")
+    findings = _telling([dict(finding) for finding in error.errors(include_url=False)])
     finding = findings[0]
-    path = _real_path(finding["loc"], document)
-    value, mend = _value_and_mend(dict(finding), model)
+    path = _real_path(finding, document)
+    value, mend = _value_and_mend(finding, model)
     if len(findings) > 1:
         mend += f" (and {len(findings) - 1} more)"
-    where = field_path(path) or _cause_field(dict(finding)) or "document"
+    where = field_path(path) or "document"
     if document is not None and document.lines:
         where = f"line {document.line_of(path)}: {where}"
     return InputError(file, where, value, mend)
@@ -47,9 +60,6 @@ def validate(model: type[_Model], document: YamlDocument) -> _Model:
         raise describe_validation_error(error, document.file, model=model, document=document) from None
 
 
-_Model = typing.TypeVar("_Model", bound=BaseModel)
-
-
 def field_path(path: Iterable[str | int]) -> str:
     """("pools", 0, "zones") -> "pools[0].zones"; on one line, however odd the keys."""
     text = ""
@@ -61,43 +71,64 @@ def field_path(path: Iterable[str | int]) -> str:
     return text
 
 
-def _cause_field(finding: dict[str, Any]) -> str:
-    """The field that a check of the whole mapping names itself."""
-    cause = finding.get("ctx", {}).get("error")
-    return cause.field if isinstance(cause, InputError) else ""
+def _telling(findings: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Unknown keys first; without "too short" of a list whose own entries are at fault."""
+    kept = [
+        one
+        for one in findings
+        if one["type"] != "too_short"
+        or not any(o is not one and o["loc"][: len(one["loc"])] == one["loc"] for o in findings)
+    ]
+    return sorted(kept, key=lambda one: one["type"] != "extra_forbidden")
 
 
 def _value_and_mend(finding: dict[str, Any], model: type[BaseModel] | None) -> tuple[object, str]:
-    kind, raw = finding["type"], finding.get("input")
-    cause = finding.get("ctx", {}).get("error")
+    kind, raw, context = finding["type"], finding.get("input"), finding.get("ctx", {})
+    cause = context.get("error")
     if isinstance(cause, InputError):
         return cause.value, cause.mend
     if kind == "extra_forbidden":
         key = str(finding["loc"][-1])
         right = _keys_at(model, finding["loc"][:-1]) if model is not None else []
         return None, did_you_mean(key, right, noun="key") if right else "unknown key; remove it"
-    if kind == "missing":
+    if kind in ("missing", "union_tag_not_found"):
         return None, "is missing; add it"
+    if kind == "union_tag_invalid":
+        return context["tag"], f"must be {context['expected_tags'].replace(', ', ' or ')}"
+    if kind in ("too_short", "too_long"):
+        bound = (
+            f"at least {context['min_length']}" if kind == "too_short" else f"at most {context['max_length']}"
+        )
+        return None, f"has {context['actual_length']} entries; {bound} are wanted"
     value = raw if isinstance(raw, str | int | float | None) else type(raw).__name__
-    if kind == "literal_error":
-        return value, f"must be {finding['ctx']['expected']}"
-    message = str(cause) if cause is not None else finding["msg"]
+    if kind in _WANTED:
+        return value, _WANTED[kind]
+    message = str(cause) if cause is not None else finding["msg"].replace("Input should be", "must be")
     return value, " ".join((message[:1].lower() + message[1:]).split())
 
 
-def _real_path(loc: tuple[int | str, ...], document: YamlDocument | None) -> KeyPath:
-    """The location without the parts that are not in the data (names of union members)."""
-    if document is None:
-        return loc
+def _real_path(finding: dict[str, Any], document: YamlDocument | None) -> KeyPath:
+    """Where in the data the finding is: without the names of union members, with the key it is about."""
     path: list[str | int] = []
-    data = document.data
-    for i, part in enumerate(loc):
+    data = document.data if document is not None else None
+    for part in finding["loc"]:
         inside = _has(data, part)
-        if inside:
-            data = data[part]
-        if inside or i == len(loc) - 1:
+        if inside or document is None:
             path.append(part)
-    return tuple(path)
+        if inside and data is not None:
+            data = data[part]
+    return (*path, *_key_about(finding, path))
+
+
+def _key_about(finding: dict[str, Any], path: list[str | int]) -> list[str]:
+    """The key below the finding's location, where that names the mapping only."""
+    kind, loc, cause = finding["type"], finding["loc"], finding.get("ctx", {}).get("error")
+    if kind == "missing":
+        return [] if path[-1:] == [loc[-1]] else [loc[-1]]
+    if kind.startswith("union_tag"):
+        return [finding["ctx"]["discriminator"].strip("'()")]
+    whole = isinstance(finding.get("input"), dict) and isinstance(cause, InputError)
+    return [cause.field] if whole and cause.field else []
 
 
 def _has(data: Any, part: str | int) -> bool:

@@ -119,15 +119,21 @@ class StaticNodes:
 
 @dataclass(frozen=True)
 class SchedulerProfile:
-    """kube-scheduler profile: scoring strategy of NodeResourcesFit and plugin weights."""
+    """kube-scheduler profile: scoring strategy of NodeResourcesFit and plugin weights.
 
-    fit_strategy: Literal["LeastAllocated", "MostAllocated"] = "LeastAllocated"
+    fit_resources: (cpu, memory or gpu; weight). fit_shape: (utilization percent, score 0-10), for
+    RequestedToCapacityRatio only.
+    """
+
+    fit_strategy: Literal["LeastAllocated", "MostAllocated", "RequestedToCapacityRatio"] = "LeastAllocated"
     fit_weight: int = 1
     balanced_weight: int = 1
     spread_weight: int = 2
     taint_weight: int = 3
     affinity_weight: int = 2
     percentage_of_nodes_to_score: int = 0  # 0 = adaptive
+    fit_resources: tuple[tuple[str, int], ...] = (("cpu", 1), ("memory", 1))
+    fit_shape: tuple[tuple[int, int], ...] = ((0, 0), (100, 10))
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -80,6 +81,21 @@ def read_trace(path: Path | str, *, max_gap_s: float = 3600.0) -> Trace:
     return _trace(table, max_gap_s)
 
 
+def read_trace_once(path: Path, *, max_gap_s: float = 3600.0) -> Trace:
+    """`read_trace`, remembered until the file's size or time of change differ."""
+    try:
+        status = path.stat()
+        stamp = (status.st_mtime_ns, status.st_size)
+    except (OSError, ValueError):  # ValueError: a NUL in the name
+        stamp = (0, 0)
+    return _remembered(path, max_gap_s, stamp)
+
+
+@lru_cache(maxsize=32)
+def _remembered(path: Path, max_gap_s: float, _stamp: tuple[int, int]) -> Trace:
+    return read_trace(path, max_gap_s=max_gap_s)
+
+
 def _table(path: Path) -> Table:
     if not path.exists():
         raise InputError(path, "file", None, f"no such file{_near_files(path)}")
@@ -108,7 +124,7 @@ def _near_files(path: Path) -> str:
 def _trace(table: Table, max_gap_s: float) -> Trace:
     _check_values(table)
     parts = _wide_parts(table) if table.codes is None else _long_parts(table)
-    time = np.unique(np.concatenate([part.time for part in parts])) if len(parts) > 1 else parts[0].time
+    time = table.time if table.codes is None else np.unique(np.concatenate([part.time for part in parts]))
     if len(time) * len(parts) > MAX_CELLS:
         mend = f"{len(parts)} series at {len(time)} times; give at most {MAX_CELLS} cells"
         raise InputError(table.path, "size", None, mend)
@@ -156,12 +172,14 @@ class _Part:
     time: F8
     values: F8
     rows: I8  # into the table
+    step_s: float  # median over all of its rows, those with an empty cell too
     table: Table
 
 
 def _wide_parts(table: Table) -> list[_Part]:
     rows = np.arange(len(table.time))
     _check_order(table, rows)
+    step_s = _median_step(table.time)
     out = []
     for k, name in enumerate(table.names):
         known = ~np.isnan(table.values[:, k])
@@ -170,9 +188,9 @@ def _wide_parts(table: Table) -> list[_Part]:
                 table.path, f"column {name}", None, "the column is empty; give samples or leave it out"
             )
         if known.all():
-            out.append(_Part(name, table.time, table.values[:, k], rows, table))
+            out.append(_Part(name, table.time, table.values[:, k], rows, step_s, table))
         else:
-            out.append(_Part(name, table.time[known], table.values[known, k], rows[known], table))
+            out.append(_Part(name, table.time[known], table.values[known, k], rows[known], step_s, table))
     return out
 
 
@@ -188,8 +206,14 @@ def _long_parts(table: Table) -> list[_Part]:
             raise InputError(
                 table.path, f"series {name}", None, "the series is empty; give samples or leave it out"
             )
-        out.append(_Part(name, table.time[kept], table.values[kept, 0], kept, table))
+        step_s = _median_step(table.time[rows])
+        out.append(_Part(name, table.time[kept], table.values[kept, 0], kept, step_s, table))
     return out
+
+
+def _median_step(time: F8) -> float:
+    """0 for a single sample."""
+    return float(np.median(np.diff(time))) if len(time) > 1 else 0.0
 
 
 def _check_order(table: Table, rows: I8) -> None:
@@ -210,7 +234,7 @@ def _check_order(table: Table, rows: I8) -> None:
 def _filled(part: _Part, time: F8, max_gap_s: float, gaps: list[Gap]) -> F8:
     """The series on the common times (exact: both are linear in between); its holes go into `gaps`."""
     steps = np.diff(part.time)
-    step = float(np.median(steps)) if len(steps) else float(np.median(np.diff(time)))
+    step = part.step_s
     holes = np.flatnonzero(steps > GAP_STEPS * step) + 1
     found = [(float(part.time[i - 1]) + step, float(steps[i - 1]) - step, int(i)) for i in holes]
     if part.time[0] > time[0]:

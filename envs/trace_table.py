@@ -1,7 +1,7 @@
 """What a load file holds before it is checked: one time column, value columns, and where each row came from.
 
 Limits, all of them refusals and never silent cuts: 512 MiB of (decompressed) text, 100 bytes out of one
-compressed byte once 16 MiB came out, 1 MiB a line, 10,000 series, 100 million cells. Sixty days of 500
+compressed byte once 4 MiB came out, 1 MiB a line, 10,000 series, 100 million cells. Sixty days of 500
 series at one a minute are 43 million cells and some 250 MiB.
 """
 
@@ -25,7 +25,7 @@ I8 = NDArray[np.int64]
 MIB = 1 << 20
 MAX_BYTES = 512 * MIB
 MAX_RATIO = 100
-RATIO_FREE_BYTES = 16 * MIB  # below this a high ratio does no harm
+RATIO_FREE_BYTES = 4 * MIB  # below this a high ratio does no harm
 MAX_LINE_BYTES = MIB
 MAX_SERIES = 10_000
 MAX_CELLS = 100_000_000

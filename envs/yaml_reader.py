@@ -114,7 +114,9 @@ def decode_text(source: bytes | str, *, file: Path | str | None = None) -> str:
         text.encode("utf-8")
     except UnicodeError as error:
         where = getattr(error, "start", 0)
-        raise InputError(file, f"byte {where}", None, "is not UTF-8 text; is the file binary?") from None
+        raise InputError(
+            file, f"byte {where}", None, "is not UTF-8 text; save it as UTF-8 (is the file binary?)"
+        ) from None
     nul = text.find("\0")
     if nul >= 0:
         line = text.count("\n", 0, nul) + 1
@@ -247,4 +249,6 @@ def _syntax_error(error: yaml.YAMLError, text: str, file: Path | str | None) -> 
         line = text.splitlines()[mark.line : mark.line + 1]
         if line and "\t" in line[0][: len(line[0]) - len(line[0].lstrip())]:
             hint = "; indent with spaces, not with tabs"
+        elif "mapping values" in problem:
+            hint = '; put text that holds ": " into quotes'
     return InputError(file, where, None, f"is not valid YAML: {' '.join(str(problem).split())}{hint}")

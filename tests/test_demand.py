@@ -109,10 +109,20 @@ def test_before_time_zero_the_load_stays_at_its_first_value(tmp_path: Path) -> N
 
 
 def test_a_horizon_beyond_the_trace_is_refused_with_the_seconds_to_cut(flat: Path) -> None:
-    with pytest.raises(InputError, match="shorten horizon or offset_s by"):
+    with pytest.raises(InputError, match="lower days or offset by 258900 s"):
         Demand.pack([scenario(TraceDemand(flat), horizon_s=5 * DAY_S)], [0])
     with pytest.raises(InputError, match="did you mean load"):
         Demand.pack([scenario(TraceDemand(flat, column="laod"))], [0])
+
+
+def test_a_repeated_trace_starts_over_one_step_after_its_end(tmp_path: Path) -> None:
+    path = trace_file(tmp_path / "trace.csv", np.arange(0.0, DAY_S, 900.0), np.arange(96.0))
+    world = scenario(TraceDemand(path, repeat=True, offset_s=5.5 * DAY_S), horizon_s=3 * DAY_S, tick_s=60.0)
+    days = Demand.pack([world], [0]).rates(0, 3 * 1440)[0, :, 0].reshape(3, 1440)
+    assert np.allclose(days[0], days[1], rtol=1e-9)
+    assert np.allclose(days[0], days[2], rtol=1e-9)
+    assert days[0, 0] == pytest.approx(48.0 + 0.5 / 15)  # half a day into the trace
+    assert days[0, 720] == pytest.approx(0.5 / 15)
 
 
 # chunks, seeds, stacks
@@ -180,7 +190,7 @@ def test_bridged_holes_of_the_columns_in_use_are_noted(tmp_path: Path) -> None:
     path.write_text("time,a,b\n" + "\n".join(f"{60 * i},{cells.get(i, '1,3')}" for i in range(7000)))
     demand = Demand.pack([scenario(TraceDemand(path, "a"), GeneratedDemand())], [0])
     assert demand.notes == (
-        "trace.csv, column a: 2 holes, 3 min in all, the longest 2 min: bridged by straight lines",
+        "trace.csv: 2 holes, 3 min in all, the longest 2 min (a): bridged by straight lines",
     )
 
 
@@ -193,7 +203,7 @@ def test_without_noise_arrivals_are_rate_times_tick(flat: Path) -> None:
 
 
 @pytest.mark.parametrize("rate", [0.02, 0.5, 3.0, 50.0, 4000.0])
-@pytest.mark.parametrize("dispersion", [1.0, 1.5, 2.0, 6.0])
+@pytest.mark.parametrize("dispersion", [1.0, 1.5, 2.0, 6.0, 40.0])
 def test_counts_have_the_stated_mean_and_variance(tmp_path: Path, rate: float, dispersion: float) -> None:
     path = trace_file(tmp_path / "trace.csv", np.arange(0.0, 5 * DAY_S, 300.0), np.full(1440, rate))
     noise = NoiseModel(cv=0.0, dispersion=dispersion)

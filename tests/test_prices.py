@@ -257,6 +257,8 @@ def test_yaml_and_gzip_say_the_same_as_csv(tmp_path: Path) -> None:
         load_book(own(tmp_path, GOOD)),
         load_book(own(tmp_path, yaml, "own.yaml")),
         load_book(own(tmp_path, gzip.compress(GOOD.encode()), "own.csv.gz")),
+        load_book(own(tmp_path, ("\ufeff" + GOOD).replace("\n", "\r\n"))),
+        load_book(own(tmp_path, GOOD.replace("\n", "\r"))),
     ]
     assert len({str(sorted(b.shapes.items())) for b in books}) == 1
     assert len({str(b.tables["on_demand"].cells) for b in books}) == 1

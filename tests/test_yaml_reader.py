@@ -210,7 +210,7 @@ def test_validation_errors_name_line_path_value_and_mend() -> None:
         'f.yaml: line 2: side.reset: unknown key; did you mean "rest"?'
     )
     assert "side.zzz: unknown key; the keys are kind, lean" in message("name: x\nside: {kind: left, zzz: 1}")
-    assert "'left', 'right'" in message("name: x\nside: {kind: up}")
+    assert "side.kind: 'up': must be 'left' or 'right'" in message("name: x\nside: {kind: up}")
     assert "name: 'dict'" in message("name: {}")
 
 

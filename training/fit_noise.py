@@ -1,6 +1,6 @@
 """Fit the noise that a straight line between coarse points leaves out, on one-minute traces.
 
-    python -m training.fit_noise --load DIR [--pattern 'aiops2018_*.csv.gz']
+    python -m training.fit_noise --load DIR [--pattern 'aiops2018_*.csv.gz'] [--replay]
 
 DIR holds CSV.gz files with columns timestamp (seconds), value, unit at one sample a minute. Per trace and
 for lines between points of 5, 15, 30 and 60 minutes: minutes are compared with the line through the centres
@@ -12,20 +12,26 @@ robustly in each of four level classes; all of them together are laid against `e
 where A takes the minutes to the residuals, m is the level (requests a minute), D the dispersion and G the
 covariance of one-minute means of an Ornstein-Uhlenbeck process. D has a meaning only where the values are
 whole counts; elsewhere the term just takes up what grows as 1 / level. Prints the table of
-docs/design/demand.md.
+docs/design/demand.md. --replay prints a second table: each trace of counts is thinned to means of five
+minutes, played through `envs.demand.Demand` at ticks of one minute with the default NoiseModel, and what the
+line misses of the played minutes is set beside what it missed of the real ones.
 """
 
 from __future__ import annotations
 
 import argparse
 import math
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from envs.cluster import ClusterSpec, Workload
+from envs.demand import Demand
 from envs.load_noise import averaged_share
+from envs.scenario import NoiseModel, Scenario, TraceDemand
 
 F8 = NDArray[np.float64]
 
@@ -57,6 +63,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--load", type=Path, required=True)
     parser.add_argument("--pattern", default="aiops2018_*.csv.gz")
+    parser.add_argument("--replay", action="store_true")
     args = parser.parse_args()
     fits = [fit_trace(path) for path in sorted(args.load.glob(args.pattern))]
     print("| trace | blocks | counts | cv | tau_s | dispersion | missed sd | missed p99 | fit error |")
@@ -65,16 +72,49 @@ def main() -> None:
         print(_row(fit))
     for label, q in (("quartile 1", 0.25), ("**median**", 0.5), ("quartile 3", 0.75)):
         print(f"| {label} | | | " + " | ".join(_quantiles(fits, q)) + " | |")
+    if args.replay:
+        print("\n| trace | missed sd, real | played | line alone | missed p99, real | played |")
+        print("|---|---|---|---|---|---|")
+        for fit in fits:
+            if fit.whole:
+                print(_replay_row(fit, read_minutes(args.load / f"{fit.trace}.csv.gz")))
 
 
 def fit_trace(path: Path) -> NoiseFit:
     """Read one trace and fit it; only quarters of an hour without a missing or zero minute count."""
+    minutes = read_minutes(path)
+    known = minutes[~np.isnan(minutes)]
+    return fit_minutes(path.name.split(".")[0], minutes, whole=bool(np.all(known == np.rint(known))))
+
+
+def read_minutes(path: Path) -> F8:
+    """One value a minute from the first sample on; NaN where none was taken."""
     table = np.loadtxt(path, delimiter=",", skiprows=1, usecols=(0, 1))
     minutes = np.full(int(table[-1, 0] // MINUTE_S) + 1, np.nan)
     minutes[(table[:, 0] // MINUTE_S).astype(np.int64)] = table[:, 1]
-    whole = bool(np.all(table[:, 1] == np.rint(table[:, 1])))
-    name = path.name.split(".")[0]
-    return fit_minutes(name, minutes, whole=whole)
+    return minutes
+
+
+def missed_by_the_line(minutes: F8) -> F8:
+    """Residuals from the line between five-minute means, share of the level, all in one row."""
+    blocks = _blocks(minutes, BINS[0])
+    return (blocks @ residual_operator(BINS[0]).T / blocks.mean(axis=1)[:, None]).ravel()
+
+
+def replayed(minutes: F8, noise: NoiseModel) -> F8:
+    """Requests a minute that Demand plays from the series' five-minute means."""
+    known = minutes > 0
+    filled = np.interp(np.arange(len(minutes)), np.flatnonzero(known), minutes[known])
+    means = filled[: len(filled) // BINS[0] * BINS[0]].reshape(-1, BINS[0]).mean(axis=1) / MINUTE_S
+    step_s = BINS[0] * MINUTE_S
+    rows = "\n".join(f"{i * step_s},{value!r}" for i, value in enumerate(means.tolist()))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "means.csv"
+        path.write_text(f"time,load\n{rows}\n")
+        cluster = ClusterSpec((Workload("replayed"),), (), ())
+        horizon_s = (len(means) - 1) * step_s
+        world = Scenario("replay", cluster, (TraceDemand(path),), horizon_s, tick_s=MINUTE_S, noise=noise)
+        return Demand.pack([world], [0]).arrivals(0, int(horizon_s / MINUTE_S))[0, :, 0]
 
 
 def fit_minutes(name: str, minutes: F8, *, whole: bool) -> NoiseFit:
@@ -84,7 +124,7 @@ def fit_minutes(name: str, minutes: F8, *, whole: bool) -> NoiseFit:
     ]
     error, tau_s, cv2, white = min(_solve(classes, tau) for tau in TAUS_S)
     blocks = _blocks(minutes, BINS[0])
-    missed = (blocks @ residual_operator(BINS[0]).T / blocks.mean(axis=1)[:, None]).ravel()
+    missed = missed_by_the_line(minutes)
     return NoiseFit(
         trace=name,
         blocks=len(blocks),
@@ -184,7 +224,7 @@ def _solve(classes: list[_Class], tau_s: float) -> tuple[float, float, float, fl
         white.append((c.operator @ c.operator.T / c.level / size).ravel())
     aim = np.concatenate(target)
     design = np.column_stack([np.concatenate(slow), np.concatenate(white)])
-    candidates: list[F8] = [np.linalg.lstsq(design, aim, rcond=None)[0]]
+    candidates: list[F8] = [np.asarray(np.linalg.lstsq(design, aim, rcond=None)[0], np.float64)]
     for only in (0, 1):
         column = design[:, only]
         alone = np.zeros(2)
@@ -199,7 +239,16 @@ def _row(fit: NoiseFit) -> str:
     dispersion = f"{fit.dispersion:.2f}" if fit.whole else "-"
     fitted = f"{fit.cv:.4f} | {fit.tau_s:.0f} | {dispersion}"
     missed = f"{100 * fit.missed_sd:.2f} % | {100 * fit.missed_p99:.1f} %"
-    return f"| {fit.trace} | {fit.blocks} | {'yes' if fit.whole else 'no'} | {fitted} | {missed} | {fit.error:.3f} |"
+    counts = "yes" if fit.whole else "no"
+    return f"| {fit.trace} | {fit.blocks} | {counts} | {fitted} | {missed} | {fit.error:.3f} |"
+
+
+def _replay_row(fit: NoiseFit, minutes: F8) -> str:
+    played = missed_by_the_line(replayed(minutes, NoiseModel()))
+    line = missed_by_the_line(replayed(minutes, NoiseModel(enabled=False)))
+    sds = " | ".join(f"{100 * sd:.2f} %" for sd in (fit.missed_sd, robust_sd(played), robust_sd(line)))
+    p99s = f"{100 * fit.missed_p99:.1f} % | {100 * float(np.quantile(played, 0.99)):.1f} %"
+    return f"| {fit.trace} | {sds} | {p99s} |"
 
 
 def _quantiles(fits: list[NoiseFit], q: float) -> list[str]:

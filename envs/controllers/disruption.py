@@ -5,22 +5,22 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from envs.sim.jit import kernel
+from envs.sim.jit import inner
 
 PDB_NONE, PDB_MIN, PDB_MAX, PDB_MIN_SHARE, PDB_MAX_SHARE = 0, 1, 2, 3, 4
 NO_LIMIT = 2147483647
 
 
-@kernel
+@inner
 def share_of(expected: int, share: float) -> int:
     """Pods that a share (0-1) stands for, rounded up, as both kinds of budget round.
 
     The slack takes up the share's own rounding: 7 % of 100 is 7, though 0.07 * 100 > 7 in binary.
     """
-    return int(math.ceil(share * expected - 1e-9))
+    return math.ceil(share * expected - 1e-9)
 
 
-@kernel
+@inner
 def pdb_allowed(classes: Any, b: int, w: int, healthy: int, expected: int) -> int:
     """Disruptions that workload w's budget allows, given its healthy pods and how many it should have.
 

@@ -11,7 +11,7 @@ import math
 from typing import Any
 
 from envs.controllers.hpa_limits import remember, stabilize, stabilize_both, store_event, within_rates
-from envs.controllers.hpa_pack import TOTAL_AVERAGE, TOTAL_VALUE, UTILIZATION
+from envs.controllers.hpa_pack import NO_PODS, TOTAL_AVERAGE, TOTAL_VALUE, UTILIZATION
 from envs.sim.jit import inner, kernel
 
 POD_IGNORED, POD_SAMPLED, POD_UNREADY, POD_MISSING = 0, 1, 2, 3
@@ -101,14 +101,19 @@ def per_pod_proposal(spec: Any, metric: Any, seen: Any, current: int) -> int:
 
 @inner
 def total_proposal(spec: Any, metric: Any, value: int, pods_ready: int, current: int, status: int) -> int:
-    """Object and External metrics. Value multiplies the ready pods; AverageValue divides the total."""
+    """Object and External metrics. Value multiplies the ready pods; AverageValue divides the total.
+
+    Value outside tolerance is INVALID while there is no pod at all.
+    """
     ratio = float(value) / float(metric.target)
     if metric.kind == TOTAL_AVERAGE:
         inside = inside_tolerance(spec, float(value) / (float(metric.target) * status))
         return status if inside else math.ceil(ratio)
     if current == 0:
         return math.ceil(ratio)
-    return current if inside_tolerance(spec, ratio) else math.ceil(ratio * pods_ready)
+    if inside_tolerance(spec, ratio):
+        return current
+    return INVALID if pods_ready == NO_PODS else math.ceil(ratio * pods_ready)
 
 
 @inner
@@ -132,13 +137,17 @@ def propose(hpa: Any, sample: Any, b: int, w: int, current: int, status: int) ->
 def wanted_replicas(
     hpa: Any, state: Any, sample: Any, b: int, w: int, now_us: int, current: int, status: int
 ) -> int:
-    """What one sync wants spec.replicas to be; remembers the recommendation."""
+    """What one sync wants spec.replicas to be; remembers the recommendation.
+
+    At 0 it stays there unless it went there by itself; then it needs a valid metric to wake up, to at
+    least a minimum that was raised in between.
+    """
     spec = hpa.spec[b, w]
-    if current == 0 and (spec.min_replicas > 0 or not state.memory[b, w].scaled_to_zero):
+    if current == 0 and not state.memory[b, w].scaled_to_zero:
         return 0
     if current > spec.max_replicas:
         return spec.max_replicas
-    if current < spec.min_replicas:
+    if 0 < current < spec.min_replicas:
         return spec.min_replicas
     proposal = propose(hpa, sample, b, w, current, status)
     if proposal == INVALID:
@@ -147,7 +156,8 @@ def wanted_replicas(
         stable = stabilize(state, b, w, now_us, spec.window_down_us, proposal)
         return min(max(stable, spec.min_replicas), spec.max_replicas, max(2 * current, 4))
     stable = stabilize_both(spec, state, b, w, now_us, current, proposal)
-    return within_rates(hpa, state, b, w, now_us, current, stable)
+    limited = within_rates(hpa, state, b, w, now_us, current, stable)
+    return max(limited, spec.min_replicas) if current == 0 else limited
 
 
 @kernel
@@ -176,5 +186,5 @@ def hpa_sync(
         return spec_replicas
     if hpa.spec[b, w].behavior:
         store_event(hpa, state, b, w, now_us, wanted - spec_replicas)
-    memory.scaled_to_zero = wanted == 0
+    memory.scaled_to_zero = wanted == 0 and hpa.spec[b, w].min_replicas == 0
     return wanted

@@ -31,6 +31,7 @@ SIGNALS = {
 }
 SELECT_MAX, SELECT_MIN, SELECT_DISABLED = 0, 1, 2
 SELECTS = {"Max": SELECT_MAX, "Min": SELECT_MIN, "Disabled": SELECT_DISABLED}
+NO_PODS = -1
 POLICY_NONE, POLICY_PODS, POLICY_PERCENT = -1, 0, 1
 MICRO = 1_000_000
 GIB = 1 << 30
@@ -109,7 +110,7 @@ class HpaSample(NamedTuple):
     """What the metrics APIs answer at one sync, summed over the pods of a workload (see classify_pod)."""
 
     metric: Records  # (B, W, M) SAMPLE
-    pods_ready: NDArray[np.int32]  # (B, W) Running and Ready, terminating ones too
+    pods_ready: NDArray[np.int32]  # (B, W) Running and Ready, terminating ones too; NO_PODS: none of any kind
 
 
 class HpaState(NamedTuple):
@@ -198,48 +199,51 @@ def milli_of(metric: HpaMetric, capacity_rps: float) -> int:
     return max(1, round(metric.target * unit))
 
 
-def write_metric(slot: Any, metric: HpaMetric, defaults: tuple[float, int, int]) -> None:
-    """Fill one METRIC record; defaults: capacity_rps, cpu request (milli), memory request (bytes).
+def metric_record(metric: HpaMetric, own: tuple[float, int, int]) -> tuple[int, ...]:
+    """One METRIC; own: capacity_rps, cpu request (milli), memory request (bytes) of the workload.
 
     Raises InputError for a metric name that nothing measures.
     """
     if metric.name not in SIGNALS:
         raise InputError(None, "metrics[].name", metric.name, f"use one of {', '.join(SIGNALS)}")
-    capacity_rps, cpu_milli, memory_bytes = defaults
+    capacity_rps, cpu_milli, memory_bytes = own
     signal = SIGNALS[metric.name]
-    slot["kind"] = kind_of(metric)
-    slot["signal"] = signal
-    slot["by_readiness"] = signal == SIGNAL_CPU and metric.type in ("Resource", "ContainerResource")
-    slot["target"] = milli_of(metric, capacity_rps)
-    slot["request"] = {SIGNAL_CPU: cpu_milli, SIGNAL_MEMORY: memory_bytes * 1000}.get(signal, 0)
+    by_readiness = signal == SIGNAL_CPU and metric.type in ("Resource", "ContainerResource")
+    request = {SIGNAL_CPU: cpu_milli, SIGNAL_MEMORY: memory_bytes * 1000}.get(signal, 0)
+    return kind_of(metric), signal, by_readiness, milli_of(metric, capacity_rps), request
 
 
-def write_policies(slots: Any, policies: Sequence[ScalingPolicy]) -> None:
-    """Fill the POLICY records of one direction."""
-    slots["type"] = POLICY_NONE
-    for slot, policy in zip(slots, policies, strict=False):
-        slot["type"] = POLICY_PODS if policy.type == "Pods" else POLICY_PERCENT
-        slot["value"] = policy.value
-        slot["period_us"] = as_us(policy.period_s)
+def policy_record(policy: ScalingPolicy) -> tuple[int, int, int]:
+    """One POLICY."""
+    return POLICY_PODS if policy.type == "Pods" else POLICY_PERCENT, policy.value, as_us(policy.period_s)
 
 
-def write_scalars(slot: Any, spec: HpaSpec, bounds: tuple[int, int]) -> None:
-    """Fill one SPEC record; bounds: the workload's own (min, max), for a spec without them."""
+def wakes(spec: HpaSpec) -> bool:
+    """Whether a metric can tell load while there is no pod: only Object and External can."""
+    return any(kind_of(metric) in (TOTAL_VALUE, TOTAL_AVERAGE) for metric in spec.metrics)
+
+
+def spec_record(spec: HpaSpec, low: int, high: int) -> tuple[float, ...]:
+    """One SPEC, in the order of its fields; low and high: the workload's own bounds."""
     up, down = rules_of(spec.behavior)
     window_up, window_down = windows_of(spec)
-    low = bounds[0] if spec.min_replicas is None else spec.min_replicas
-    slot["n_metrics"] = len(spec.metrics)
-    slot["min_replicas"] = low if spec.scale_to_zero else max(1, low)
-    slot["max_replicas"] = bounds[1] if spec.max_replicas is None else spec.max_replicas
-    slot["behavior"] = spec.behavior is not None
-    slot["scale_to_zero"] = spec.scale_to_zero
-    slot["select_up"], slot["select_down"] = SELECTS[up.select], SELECTS[down.select]
-    slot["tolerance_up"] = spec.tolerance if up.tolerance is None else up.tolerance
-    slot["tolerance_down"] = spec.tolerance if down.tolerance is None else down.tolerance
-    slot["window_up_us"], slot["window_down_us"] = as_us(window_up), as_us(window_down)
-    slot["cpu_initialization_s"] = spec.cpu_initialization_s
-    slot["initial_readiness_s"] = spec.initial_readiness_s
-    slot["sync_period_s"] = spec.sync_period_s
+    low = low if spec.min_replicas is None else spec.min_replicas
+    return (
+        len(spec.metrics),
+        low if spec.scale_to_zero and wakes(spec) else max(1, low),
+        high if spec.max_replicas is None else spec.max_replicas,
+        spec.behavior is not None,
+        spec.scale_to_zero,
+        SELECTS[up.select],
+        SELECTS[down.select],
+        spec.tolerance if up.tolerance is None else up.tolerance,
+        spec.tolerance if down.tolerance is None else down.tolerance,
+        as_us(window_up),
+        as_us(window_down),
+        spec.cpu_initialization_s,
+        spec.initial_readiness_s,
+        spec.sync_period_s,
+    )
 
 
 def check_room(a: HpaArrays, spec: HpaSpec) -> None:
@@ -254,16 +258,28 @@ def check_room(a: HpaArrays, spec: HpaSpec) -> None:
 def write_hpa(a: HpaArrays, b: int, w: int, spec: HpaSpec, defaults: HpaDefaults) -> None:
     """(Re)write the HPA of workload w of cluster b, also while it runs: its history stays.
 
-    Without the scale-to-zero gate the least minimum is 1, as in the API. Raises InputError when the
+    Without the scale-to-zero gate, and without an Object or External metric, the least minimum is 1, as in
+    the API. Raises InputError when the
     spec needs more metrics, policies or history than `pack_hpa` reserved.
     """
     check_room(a, spec)
-    own = tuple(field[b, w].item() for field in map(np.asarray, defaults))
-    write_scalars(a.spec[b, w], spec, (own[3], own[4]))
+    write_records(a, (b, w), spec, own_of(defaults, b, w))
+
+
+def own_of(defaults: HpaDefaults, b: int, w: int) -> tuple[Any, ...]:
+    """The workload's own (capacity_rps, cpu milli, memory bytes, min, max) as Python numbers."""
+    return tuple(np.asarray(field)[b, w].item() for field in defaults)
+
+
+def write_records(a: HpaArrays, at: tuple[int, int], spec: HpaSpec, own: tuple[Any, ...]) -> None:
+    """Fill every record of one HPA."""
+    a.spec[at] = spec_record(spec, own[3], own[4])
     for m, metric in enumerate(spec.metrics):
-        write_metric(a.metric[b, w, m], metric, (own[0], own[1], own[2]))
+        a.metric[(*at, m)] = metric_record(metric, own[:3])
     for direction, policies in zip((UP, DOWN), policies_of(spec.behavior), strict=True):
-        write_policies(a.policy[b, w, direction], policies)
+        a.policy["type"][(*at, direction)] = POLICY_NONE
+        for p, policy in enumerate(policies):
+            a.policy[(*at, direction, p)] = policy_record(policy)
 
 
 def pack_hpa(
@@ -286,9 +302,15 @@ def pack_hpa(
     m, p, window, period = longest([*specs, [reserve]] if reserve else specs)
     arrays = empty_hpa(b, w, m, p)
     arrays.room_us[:] = as_us(window), as_us(period)
+    twins: dict[Any, tuple[int, int]] = {}  # equal HPAs of equal workloads are copied
     for i, row in enumerate(specs):
         for j, spec in enumerate(row):
-            write_hpa(arrays, i, j, spec, defaults)
+            own = own_of(defaults, i, j)
+            twin = twins.setdefault((spec, own), (i, j))
+            if twin == (i, j):
+                write_records(arrays, twin, spec, own)
+            for records in (arrays.spec, arrays.metric, arrays.policy):
+                records[i, j] = records[twin]
     return arrays
 
 

@@ -12,10 +12,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from envs.sim.jit import kernel
+from envs.sim.jit import inner, kernel
 
 BLOCK = 64  # ticks between anchors
 HOUR_S = 3600.0
+CLUMPED = 16.0  # dispersion from which small counts come in clumps
 SMALL_COUNTS = 32.0  # below this mean x dispersion counts are drawn exactly, above by a skewed normal
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
@@ -43,7 +44,7 @@ class Load(NamedTuple):
     anchor0: int  # block number of anchors[..., 0]
 
 
-@kernel
+@inner
 def _bits(key: Any, tick: int, draw: int) -> Any:
     """64 random bits of one tick's draw."""
     z = key + _GOLDEN * (np.uint64(tick) * _DRAWS + np.uint64(draw))
@@ -52,19 +53,19 @@ def _bits(key: Any, tick: int, draw: int) -> Any:
     return z ^ (z >> np.uint64(31))
 
 
-@kernel
+@inner
 def _uniform(key: Any, tick: int, draw: int) -> float:
     """Uniform in [0, 1)."""
     return float(_bits(key, tick, draw) >> np.uint64(11)) * (1.0 / 9007199254740992.0)
 
 
-@kernel
+@inner
 def _value(time: Any, value: Any, k: int, t: float) -> float:
     """The line through knots k and k + 1 at t."""
     return value[k] + (value[k + 1] - value[k]) * ((t - time[k]) / (time[k + 1] - time[k]))
 
 
-@kernel
+@inner
 def _segment(time: Any, lo: int, hi: int, t: float) -> int:
     """Largest k in [lo, hi - 1] with time[k] <= t; lo when t is before all."""
     while hi - lo > 1:
@@ -76,7 +77,7 @@ def _segment(time: Any, lo: int, hi: int, t: float) -> int:
     return lo
 
 
-@kernel
+@inner
 def _mean(time: Any, value: Any, lo: int, hi: int, k: int, a: float, b: float) -> float:
     """Mean over [a, b] of the curve with knots lo..hi-1, from segment k at a on; its value when a == b."""
     if a >= time[hi - 1]:
@@ -113,7 +114,7 @@ def fill_rates(load: Load, b: int, tick0: int, tick_s: float, out: Any) -> None:
             _fill_rates_of(load, b, w, tick0, tick_s, tile, stop, out)
 
 
-@kernel
+@inner
 def _fill_rates_of(
     load: Load, b: int, w: int, tick0: int, tick_s: float, first: int, last: int, out: Any
 ) -> None:
@@ -141,12 +142,14 @@ def _fill_rates_of(
         out[i, w] = unit * _mean(time, value, lo, hi, k, from_s, till_s)
 
 
-@kernel
+@inner
 def _count(mean: float, dispersion: float, z: float, u: float) -> float:
     """Requests with this mean and variance dispersion x mean: Poisson, or negative binomial above 1.
 
     Below SMALL_COUNTS x dispersion by inversion of u, else mean + deviation x (z + skew (z^2 - 1) / 6),
-    rounded (Cornish-Fisher; skewness of a negative binomial is (2 D - 1) / sqrt(D mean)).
+    rounded (Cornish-Fisher; skewness of a negative binomial is (2 D - 1) / sqrt(D mean)). A dispersion
+    above CLUMPED would make the inversion long: there requests come in clumps of D, a Poisson number of
+    them, which has the same mean and variance. Below 1 small counts are Poisson.
     """
     if mean <= 0.0:
         return 0.0
@@ -154,6 +157,11 @@ def _count(mean: float, dispersion: float, z: float, u: float) -> float:
         deviation = math.sqrt(dispersion * mean)
         skew = (2.0 * dispersion - 1.0) / deviation
         return max(np.rint(mean + deviation * (z + skew * (z * z - 1.0) / 6.0)), 0.0)
+    clump = 1.0
+    if dispersion > CLUMPED:
+        clump = dispersion
+        mean /= clump
+        dispersion = 1.0
     over = dispersion - 1.0
     if over < 1e-6:
         p, ratio, add = math.exp(-mean), mean, 0.0
@@ -166,7 +174,7 @@ def _count(mean: float, dispersion: float, z: float, u: float) -> float:
         p *= (ratio + add * k) / (k + 1.0)
         total += p
         k += 1.0
-    return k
+    return np.rint(k * clump)
 
 
 @kernel

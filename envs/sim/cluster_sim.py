@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.sim.pack import Case, initial_replicas, pack
+from envs.sim.pack import Case, hpa_specs, initial_replicas, pack
 from envs.sim.pack_placement import node_groups, split_evenly
 from envs.sim.tick import place_initial, run_ticks
+from envs.sim.view import View
 from envs.timeline import ROW_S
 
 
@@ -27,6 +29,8 @@ class ClusterSim:
         self.row_ticks = max(round(ROW_S / self.tick_s), 1)
         self.warmup_ticks = int(np.ceil(cases[0].scenario.warmup_s / self.tick_s))
         self.arrays = pack(self.cases, rows=rows, warmup_ticks=self.warmup_ticks)
+        self.view = View(self.arrays)
+        self.hpa_specs = hpa_specs(self.cases, self.arrays.flow.n_ready.shape[1])
         self.tick = -self.warmup_ticks
         for b, case in enumerate(self.cases):
             self._populate(b, case)
@@ -43,7 +47,7 @@ class ClusterSim:
             for g, group in enumerate(groups):
                 if group.pool == index and group.machine.name == pool.instance_types[0]:
                     count = counts[pool.zones.index(group.zone)]
-                    place_initial(self.arrays, b, g, count, self.tick * self.tick_s)
+                    place_initial(self.view, b, g, count, self.tick * self.tick_s)
         for i, w in enumerate(case.scenario.cluster.workloads):
             fixed = int(self.arrays.static_replicas[b, i])
             replicas = fixed if fixed >= 0 else initial_replicas(w, float(case.first_rps[i]))
@@ -57,12 +61,12 @@ class ClusterSim:
         Clusters are independent, so any number of threads gives the same bytes.
         """
         edges = np.linspace(0, self.batch, min(threads, self.batch) + 1).astype(int)
-        jobs = [(int(a), int(z)) for a, z in zip(edges[:-1], edges[1:], strict=True)]
+        jobs = [(int(a), int(z)) for a, z in pairwise(edges)]
         if len(jobs) == 1:
-            run_ticks(self.arrays, arrivals, 0, self.batch, self.tick, self.row_ticks)
+            run_ticks(self.view, arrivals, 0, self.batch, self.tick, self.row_ticks)
         else:
             with ThreadPoolExecutor(len(jobs)) as pool:
-                work = [pool.submit(run_ticks, self.arrays, arrivals, a, z, self.tick, self.row_ticks) for a, z in jobs]
+                work = [pool.submit(run_ticks, self.view, arrivals, a, z, self.tick, self.row_ticks) for a, z in jobs]
                 for item in work:
                     item.result()
         self.tick += arrivals.shape[1]

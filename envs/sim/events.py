@@ -88,7 +88,12 @@ def run_events(s: Any, b: int, tick: int, row: int) -> None:
             e = order[i]
             now_s = max(s.scratch.event_s[b, e], start_s)
             run_syncs(s, b, now_s, tick, row, end_s)
-            _handle(s, b, s.scratch.event_kind[b, e], s.scratch.event_id[b, e], now_s, row, end_s)
+            if s.scratch.event_kind[b, e] == CA_EVENT:
+                autoscale(s, b, now_s, row, end_s)
+            elif s.scratch.event_kind[b, e] == NODE_EVENT:
+                _node_event(s, b, s.scratch.event_id[b, e])
+            else:
+                _pod_event(s, b, s.scratch.event_id[b, e], now_s, row, end_s)
             _reschedule(s, b, now_s, row, end_s)
     run_syncs(s, b, end_s, tick, row, end_s)
 
@@ -102,17 +107,17 @@ def _reschedule(s: Any, b: int, now_s: float, row: int, tick_end_s: float) -> No
 
 
 @inner
-def _handle(s: Any, b: int, kind: int, item: int, now_s: float, row: int, tick_end_s: float) -> None:
-    if kind == CA_EVENT:
-        autoscale(s, b, now_s, row, tick_end_s)
-    elif kind == NODE_EVENT:
-        if s.nodes.phase[b, item] == NODE_BOOTING:
-            make_node_ready(s.nodes, s.clock, b, item)
-    elif s.pods.phase[b, item] == POD_STARTING and s.pods.ready_s[b, item] <= now_s:
-        make_ready(s.pods, s.flow, s.clock, b, item, tick_end_s)
-    elif s.pods.phase[b, item] == POD_TERMINATING and s.pods.gone_s[b, item] <= now_s:
-        n = s.pods.node[b, item]
-        finish_pod(s.pods, s.flow, s.clock, s.classes, s.nodes, b, item)
+def _node_event(s: Any, b: int, n: int) -> None:
+    if s.nodes.phase[b, n] == NODE_BOOTING:
+        make_node_ready(s.nodes, s.clock, b, n)
+
+
+@inner
+def _pod_event(s: Any, b: int, p: int, now_s: float, row: int, tick_end_s: float) -> None:
+    if s.pods.phase[b, p] == POD_STARTING and s.pods.ready_s[b, p] <= now_s:
+        make_ready(s.pods, s.flow, s.clock, b, p, tick_end_s)
+    elif s.pods.phase[b, p] == POD_TERMINATING and s.pods.gone_s[b, p] <= now_s:
+        n = s.pods.node[b, p]
+        finish_pod(s.pods, s.flow, s.clock, s.classes, s.nodes, b, p)
         if s.nodes.phase[b, n] == NODE_DRAINING and s.nodes.n_pods[b, n] == 0:
             drop_node(s, b, n, now_s, row, tick_end_s)
-

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from envs.sim.backlog import META
 from envs.sim.state import F8, I1, I4, I8
 
 # fields of a 5-minute row, per workload
@@ -79,7 +80,9 @@ class Flow(NamedTuple):
     ready_pod_s: F8  # (B, W) ready pod-seconds of the tick in work
     young_until_s: F8  # until then some ready pod is younger than the HPA's CPU initialization
     backlog: F8  # (B, W) requests waiting
-    queue_state: F8  # (B, W, Q) fluid FIFO of kinds queue and batch
+    cohorts: I4  # (B, W) ring length of kinds queue and batch (envs.sim.backlog)
+    ring: F8  # (B, W, K) items left of each cohort
+    ring_meta: F8  # (B, W, 5)
     busy: F8  # (B, W) mean busy slots of the last tick
     cpu_per_pod: F8  # (B, W) cores a ready pod used in the last tick
     mem_per_pod_gib: F8
@@ -129,17 +132,37 @@ class Clock(NamedTuple):
     overflow: I4  # (B,) pods or nodes that found no slot: must stay 0
 
 
-def empty_flow(b: int, w: int, g: int, history: int, queue_fields: int) -> Flow:
-    """All zero, speed 1."""
-    i4, f8 = np.int32, np.float64
+def empty_flow(b: int, w: int, g: int, history: int, cohorts: I4) -> Flow:
+    """All zero, speed 1. cohorts (B, W): ring length of each workload."""
+    def ints() -> I4:
+        return np.zeros((b, w), np.int32)
+
+    def reals(*more: int) -> F8:
+        return np.zeros((b, w, *more))
+
     return Flow(
-        *(np.zeros((b, w), i4) for _ in range(5)),
-        *(np.zeros((b, w), f8) for _ in range(3)),
-        np.zeros((b, w, queue_fields)),
-        *(np.zeros((b, w), f8) for _ in range(3)),
-        np.ones((b, w)),
-        np.zeros((b, w, g), i4),
-        *(np.zeros((b, w, history)) for _ in range(6)),
+        spec_replicas=ints(),
+        n_ready=ints(),
+        n_starting=ints(),
+        n_pending=ints(),
+        n_terminating=ints(),
+        ready_pod_s=reals(),
+        young_until_s=reals(),
+        backlog=reals(),
+        cohorts=cohorts,
+        ring=reals(int(cohorts.max())),
+        ring_meta=reals(META),
+        busy=reals(),
+        cpu_per_pod=reals(),
+        mem_per_pod_gib=reals(),
+        speed=np.ones((b, w)),
+        bound_in_group=np.zeros((b, w, g), np.int32),
+        cum_cpu_s=reals(history),
+        cum_mem_gib_s=reals(history),
+        cum_ready_s=reals(history),
+        cum_offered=reals(history),
+        cum_bad=reals(history),
+        backlog_ring=reals(history),
     )
 
 

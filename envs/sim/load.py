@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from envs.sim.backlog import batch_tick, queue_tick
 from envs.sim.flow import (
     BACKLOG,
     BAD_NO_NODE,
@@ -25,8 +26,8 @@ from envs.sim.flow import (
     STARTING_S,
 )
 from envs.sim.jit import inner
-from envs.sim.service import batch_tick, queue_tick, service_tick
-from envs.sim.state import CPU, MEM, POD_READY
+from envs.sim.service import service_tick
+from envs.sim.state import CPU, POD_READY
 
 MIN_CFS_CORES = 0.002  # a container without a request still has two CFS shares
 
@@ -118,7 +119,7 @@ def serve(s: Any, b: int, w: int, arrivals: float, replicas: float, dt: float) -
     """One tick of the workload's own kind: (good, bad, timed out, served, backlog, busy slots)."""
     v = s.service
     return service_tick(
-        s.tables, b, arrivals, dt, replicas, v.slots[b, w], v.service_s[b, w], v.cv[b, w], v.threshold_s[b, w],
+        s.tables, arrivals, dt, replicas, v.slots[b, w], v.service_s[b, w], v.cv[b, w], v.threshold_s[b, w],
         v.timeout_s[b, w], v.balancing[b, w], s.flow.speed[b, w], s.flow.backlog[b, w],
     )  # fmt: skip
 
@@ -131,8 +132,8 @@ def serve_workload(s: Any, b: int, w: int, arrivals: float, tick: int, row: int,
     starting, pending = float(flow.n_starting[b, w]), float(flow.n_pending[b, w])
     saturated, late, homeless = 0.0, 0.0, 0.0
     kind = s.service.kind[b, w]
-    if kind == QUEUE or kind == BATCH:
-        good, bad, backlog, busy = _work(s, b, w, arrivals, replicas, dt)
+    if kind in (QUEUE, BATCH):
+        good, bad, backlog, busy = _work(s, b, w, arrivals, replicas, tick, dt)
         saturated = bad
     else:
         good, bad, _out, _served, backlog, busy = serve(s, b, w, arrivals, replicas, dt)
@@ -171,18 +172,19 @@ def serve_workload(s: Any, b: int, w: int, arrivals: float, tick: int, row: int,
 
 
 @inner
-def _work(s: Any, b: int, w: int, arrivals: float, replicas: float, dt: float) -> Any:
+def _work(s: Any, b: int, w: int, arrivals: float, replicas: float, tick: int, dt: float) -> Any:
     """Kinds queue and batch: (good, bad, backlog, busy slots)."""
     v, f = s.service, s.flow
+    length = int(f.cohorts[b, w])
     if v.kind[b, w] == QUEUE:
         r = queue_tick(
-            f.queue_state, b, w, arrivals, dt, replicas, v.slots[b, w], v.service_s[b, w], v.backlog_age_slo_s[b, w],
-            f.speed[b, w], f.backlog[b, w],
+            f.ring, f.ring_meta, b, w, length, arrivals, dt, replicas, v.slots[b, w], v.service_s[b, w],
+            v.backlog_age_slo_s[b, w], f.speed[b, w],
         )  # fmt: skip
     else:
         r = batch_tick(
-            f.queue_state, b, w, arrivals, dt, replicas, v.slots[b, w], v.service_s[b, w], v.deadline_s[b, w],
-            f.speed[b, w], f.backlog[b, w],
+            f.ring, f.ring_meta, b, w, length, arrivals, tick * dt, dt, replicas, v.slots[b, w], v.service_s[b, w],
+            v.deadline_s[b, w], f.speed[b, w],
         )  # fmt: skip
     return r[0], r[1], r[4], r[5]
 
@@ -201,10 +203,3 @@ def _remember(
     f.cum_offered[b, w, i] = f.cum_offered[b, w, j] + arrivals
     f.cum_bad[b, w, i] = f.cum_bad[b, w, j] + bad
     f.backlog_ring[b, w, i] = f.backlog[b, w]
-
-
-@inner
-def mem_room(s: Any, b: int, n: int) -> float:
-    """GiB that workload pods may use on node n before the kubelet evicts."""
-    g = s.nodes.group[b, n]
-    return (s.groups.alloc[b, g, MEM] - s.groups.daemon[b, g, MEM]) / 1073741824.0

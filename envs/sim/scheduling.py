@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from envs.controllers.scheduler import find_preemption, schedule_one
+from envs.controllers.preemption import find_preemption
+from envs.controllers.scheduler import schedule_one
 from envs.sim.flow import PODS_EVICTED
 from envs.sim.jit import inner
 from envs.sim.pods import bind_pod, terminate_pod

@@ -13,6 +13,7 @@ import numpy as np
 
 from envs.controllers.hpa import POD_MISSING, POD_SAMPLED, POD_UNREADY, classify_pod, hpa_sync
 from envs.controllers.hpa_pack import (
+    NO_PODS,
     HpaArrays,
     HpaSample,
     empty_hpa_sample,
@@ -126,7 +127,9 @@ def write_external(sample: HpaSample, m: int, value: Any) -> None:
 
 
 def ready_pods(step: dict[str, Any]) -> int:
-    """Running and Ready, terminating ones included."""
+    """Running and Ready, terminating ones included; NO_PODS when the selector finds nothing."""
+    if not step.get("pods_ready") and not step.get("pods"):
+        return NO_PODS
     extra = sum(bool(p.get("ready", False)) and "phase" not in p for p in step.get("pods", ()))
     return int(step.get("pods_ready", 0)) + extra
 

@@ -142,8 +142,10 @@ class Controller:
         ratio = value / target_of(metric)
         if current == 0:
             return math.ceil(ratio)
+        if self.inside(ratio):
+            return current
         ready = sum(p.phase == "Running" and p.ready is True for p in world.pods)
-        return current if self.inside(ratio) else math.ceil(ratio * ready)
+        return math.ceil(ratio * ready) if world.pods else None
 
     def proposal(self, world: World, current: int, status: int) -> int | None:
         found = []
@@ -212,13 +214,14 @@ class Controller:
     def sync(self, world: World, current: int, status: int, update_ok: bool = True) -> int:
         """spec.replicas after one sync."""
         low, high = self.spec.min_replicas or 0, self.spec.max_replicas or 0
-        low = low if self.spec.scale_to_zero else max(1, low)
+        wakes = any(m.type in ("Object", "External") for m in self.spec.metrics)
+        low = low if self.spec.scale_to_zero and wakes else max(1, low)
         now_us = round(world.now_s * 1e6)
         if not self.recommendations:
             self.recommendations.append((now_us, current))
-        if current == 0 and (low > 0 or not self.scaled_to_zero):
+        if current == 0 and not self.scaled_to_zero:
             return 0
-        if not low <= current <= high:
+        if current > 0 and not low <= current <= high:
             wanted = high if current > high else low
         else:
             proposal = self.proposal(world, current, status)
@@ -227,11 +230,12 @@ class Controller:
             stable = self.stabilized(now_us, current, proposal)
             self.recommendations.append((now_us, proposal))
             wanted = self.limited(now_us, current, stable, (low, high))
+            wanted = max(wanted, low) if current == 0 else wanted
         if wanted == current or not update_ok:
             return current
         if self.spec.behavior is not None:
             self.store(now_us, wanted - current)
-        self.scaled_to_zero = wanted == 0
+        self.scaled_to_zero = wanted == 0 == low
         return wanted
 
 

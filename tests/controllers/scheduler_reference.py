@@ -1,4 +1,4 @@
-"""A slow, obvious kube-scheduler over the state tuples: dictionaries and loops, nothing shared with the kernels."""
+"""A slow, obvious kube-scheduler over the state tuples: dictionaries and loops, no kernel."""
 
 from __future__ import annotations
 

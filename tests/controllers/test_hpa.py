@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 
 from envs.controllers.hpa import POD_MISSING, POD_SAMPLED, POD_UNREADY, classify_pod, hpa_sync
 from envs.controllers.hpa_pack import (
+    NO_PODS,
     HpaArrays,
     HpaDefaults,
     HpaSample,
@@ -84,6 +87,19 @@ def random_spec(rng: np.random.Generator) -> HpaSpec:
     )
 
 
+def rewritten(rng: np.random.Generator, spec: HpaSpec) -> HpaSpec:
+    """Other targets, bounds and tolerance, as a plan would set them; the windows stay."""
+    return replace(
+        spec,
+        metrics=tuple(
+            replace(m, target=m.target * float(rng.choice([0.8, 1.0, 1.25]))) for m in spec.metrics
+        ),
+        min_replicas=int(rng.integers(0, 4)),
+        max_replicas=int(rng.integers(4, 40)),
+        tolerance=float(rng.choice([0.05, 0.1, 0.2])),
+    )
+
+
 def unit_of(metric: HpaMetric) -> float:
     """What one pod shows at target, in milli-units."""
     if metric.target_type != "Utilization":
@@ -143,7 +159,8 @@ def pod_groups(hpa: HpaArrays, world: World, m: int) -> dict[int, list[int | Non
 
 def sample_of(hpa: HpaArrays, world: World, metrics: tuple[HpaMetric, ...]) -> HpaSample:
     sample = empty_hpa_sample(1, 1, hpa.metric.shape[2])
-    sample.pods_ready[0, 0] = sum(p.phase == "Running" and p.ready is True for p in world.pods)
+    ready = sum(p.phase == "Running" and p.ready is True for p in world.pods)
+    sample.pods_ready[0, 0] = ready if world.pods else NO_PODS
     for m, metric in enumerate(metrics):
         ok = not world.failed[m]
         if metric.type in ("Object", "External"):
@@ -174,6 +191,10 @@ def test_equals_the_reference_in_closed_loop_on_random_worlds(seed: int) -> None
         got = hpa_sync(hpa, state, sample_of(hpa, world, spec.metrics), 0, 0, now_s, replicas, status, ok)
         assert got == want
         replicas = want if rng.random() < 0.95 else int(rng.integers(0, 42))
+        if rng.random() < 0.05:
+            spec = rewritten(rng, spec)
+            slow.spec = spec
+            write_hpa(hpa, 0, 0, spec, defaults())
 
 
 @settings(max_examples=200, deadline=None)
@@ -269,6 +290,30 @@ def test_wakes_from_zero_only_when_it_went_there_by_itself() -> None:
     assert hpa_sync(hpa, state, sample, 0, 0, 45.0, 0, 0) == 3
 
 
+def test_a_raised_minimum_wakes_what_slept_once_a_metric_is_valid() -> None:
+    metric = HpaMetric("External", "queue_length", "AverageValue", 10)
+    behavior = HpaBehavior(scale_down=ScalingRules(stabilization_s=0))
+    hpa = packed(HpaSpec((metric,), 0, 10, behavior, scale_to_zero=True))
+    state, sample = empty_hpa_state(hpa), empty_hpa_sample(1, 1, 1)
+    sample.metric[0, 0, 0] = (True, 0, 0, 0, 0)
+    assert hpa_sync(hpa, state, sample, 0, 0, 15.0, 3, 3) == 0
+    write_hpa(hpa, 0, 0, HpaSpec((metric,), 2, 10, behavior, scale_to_zero=True), defaults())
+    sample.metric["ok"] = False
+    assert hpa_sync(hpa, state, sample, 0, 0, 30.0, 0, 0) == 0
+    sample.metric["ok"] = True
+    assert hpa_sync(hpa, state, sample, 0, 0, 45.0, 0, 0) == 2
+
+
+def test_a_value_metric_changes_nothing_while_there_is_no_pod_at_all() -> None:
+    spec = HpaSpec(metrics=(HpaMetric("Object", "queue_length", "Value", 10),), behavior=HpaBehavior())
+    sample = empty_hpa_sample(1, 1, 1)
+    sample.metric[0, 0, 0] = (True, 0, 0, 0, 50_000)
+    for pods_ready, want in ((NO_PODS, 5), (4, 10)):
+        hpa = packed(spec)
+        sample.pods_ready[:] = pods_ready
+        assert hpa_sync(hpa, empty_hpa_state(hpa), sample, 0, 0, 15.0, 5, 5) == want
+
+
 def test_a_live_hpa_follows_a_rewritten_target_and_keeps_its_history() -> None:
     spec = HpaSpec(metrics=(HpaMetric(target=80.0),))
     hpa = packed(spec)
@@ -303,3 +348,24 @@ def test_memory_targets_are_milli_bytes() -> None:
     hpa = packed(HpaSpec(metrics=(HpaMetric("Resource", "memory", "AverageValue", 0.5),)))
     assert hpa.metric["target"][0, 0, 0] == GIB_MILLI // 2
     assert hpa.metric["request"][0, 0, 0] == MEMORY_BYTES * 1000
+
+
+def test_packing_many_equals_writing_each() -> None:
+    """Equal HPAs are copied, unequal workloads are not."""
+    rng = np.random.default_rng(3)
+    kinds = [random_spec(rng) for _ in range(3)]
+    specs = [[kinds[i] for i in rng.integers(0, 3, 6)] for _ in range(4)]
+    own = defaults()
+    fields = {name: np.repeat(np.repeat(value, 4, 0), 6, 1) for name, value in own._asdict().items()}
+    fields["capacity_rps"] = rng.choice([50.0, 80.0], (4, 6))
+    many = pack_hpa(specs, **fields)
+    for b in range(4):
+        for w in range(6):
+            one = many._replace(**{k: np.zeros_like(v) for k, v in many._asdict().items() if k != "room_us"})
+            write_hpa(one, b, w, specs[b][w], HpaDefaults(**fields))
+            assert one.spec[b, w] == many.spec[b, w]
+            assert (
+                one.metric[b, w][: len(specs[b][w].metrics)] == many.metric[b, w][: len(specs[b][w].metrics)]
+            ).all()
+            assert (one.policy[b, w]["value"] == many.policy[b, w]["value"]).all()
+            assert (one.policy[b, w]["type"] == many.policy[b, w]["type"]).all()

@@ -5,17 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from envs.controllers.placement import bind, count_pod, fit_scratch, fits, measure, reserve, unbind
+from envs.controllers.placement import fit_scratch
 from envs.sim.state import NODE_DRAINING, NODE_READY
+from tests.controllers.scheduler_kernels import bind, count_pod, feasible_nodes, reserve, unbind
 from tests.controllers.scheduler_reference import Reference
 from tests.controllers.scheduler_world import Shape, random_world
 
 
 def _feasible(world, w):
     scratch = fit_scratch(world.classes, world.topology)
-    measure(world.classes, world.topology, world.nodes, 0, w, scratch)
-    args = (world.classes, world.topology, world.groups, world.nodes, 0, w)
-    return [n for n in range(int(world.nodes.hi[0])) if fits(*args, n, scratch)]
+    out = np.zeros(world.nodes.group.shape[1], np.bool_)
+    feasible_nodes(world.classes, world.topology, world.groups, world.nodes, 0, w, scratch, out)
+    return np.flatnonzero(out).tolist()
 
 
 @pytest.mark.parametrize("elig", [False, True])

@@ -1,0 +1,274 @@
+"""What a policy may ask for: fields of real objects, as absolute targets.
+
+FIELDS is the one table: the decoder, the guardrails and the docs read it. A raw action is a flat
+float vector in [-1, 1]: first the workload fields of workload 0, then of workload 1 ..., then the
+pool fields of pool 0 ... A raw number that is not finite leaves its field as it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from envs.cluster import ClusterSpec, NodePool, Workload
+from envs.plain import Array, read_only
+from envs.stack import HpaBehavior, HpaMetric, HpaSpec, ScalingRules
+
+LOW_SHARE, HIGH_SHARE = 0.30, 0.95  # of a replica's request or capacity: what an HPA target may be
+
+
+class Field(NamedTuple):
+    """capacity: +1 when a larger value means more capacity or less disruption, -1 less, 0 neither.
+
+    scale: how raw [-1, 1] spreads over [low, high]; `log` is even in log(1 + x).
+    least_step: a change of this size is always a legal step, however small the value is.
+    """
+
+    name: str
+    of: Literal["workload", "pool"]
+    unit: str
+    scale: Literal["linear", "log"]
+    whole: bool
+    capacity: int
+    least_step: float
+
+
+FIELDS = (
+    Field("hpa_target", "workload", "unit of the HPA's first metric", "linear", False, -1, 0.0),
+    Field("hpa_tolerance_up", "workload", "share", "linear", False, -1, 0.02),
+    Field("hpa_tolerance_down", "workload", "share", "linear", False, 1, 0.02),
+    Field("hpa_stabilization_up_s", "workload", "s", "log", True, -1, 30.0),
+    Field("hpa_stabilization_down_s", "workload", "s", "log", True, 1, 30.0),
+    Field("hpa_min_replicas", "workload", "pods", "log", True, 1, 1.0),
+    Field("hpa_max_replicas", "workload", "pods", "log", True, 1, 1.0),
+    Field("buffer_replicas", "workload", "pods", "log", True, 1, 1.0),
+    Field("weight", "pool", "1-100", "linear", True, 0, 5.0),
+    Field("consolidate_after_s", "pool", "s", "log", True, 1, 30.0),
+    Field("budget_share", "pool", "share of nodes", "linear", False, -1, 0.05),
+    Field("min_nodes", "pool", "nodes", "log", True, 1, 1.0),
+    Field("max_nodes", "pool", "nodes", "log", True, 1, 1.0),
+)
+WORKLOAD_FIELDS = tuple(f for f in FIELDS if f.of == "workload")
+POOL_FIELDS = tuple(f for f in FIELDS if f.of == "pool")
+
+
+@dataclass(frozen=True, eq=False)
+class Targets:
+    """Desired state, not changes. Arrays (W,) then (L,); NaN = leave as it is. Units: see FIELDS.
+
+    requirements: per pool the instance types that a NodePool may use; empty = leave as it is.
+    """
+
+    hpa_target: Array
+    hpa_tolerance_up: Array
+    hpa_tolerance_down: Array
+    hpa_stabilization_up_s: Array
+    hpa_stabilization_down_s: Array
+    hpa_min_replicas: Array
+    hpa_max_replicas: Array
+    buffer_replicas: Array  # CapacityBuffer: pods of this workload's shape
+    weight: Array
+    consolidate_after_s: Array
+    budget_share: Array
+    min_nodes: Array
+    max_nodes: Array
+    requirements: tuple[tuple[str, ...], ...] = ()
+
+    def __post_init__(self) -> None:
+        for f in FIELDS:
+            object.__setattr__(self, f.name, read_only(getattr(self, f.name)))
+
+
+@dataclass(frozen=True, eq=False)
+class Proposal:
+    """What a policy wants."""
+
+    policy: str
+    targets: Targets
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """What is permitted. hold: nothing may change, and `why` says so."""
+
+    targets: Targets
+    hold: bool = False
+    why: str = ""
+
+
+def nothing(spec: ClusterSpec) -> Targets:
+    """Leave everything as it is."""
+    sizes = {"workload": len(spec.workloads), "pool": len(spec.node_pools)}
+    empty: dict[str, Any] = {f.name: np.full(sizes[f.of], np.nan) for f in FIELDS}
+    return Targets(**empty)
+
+
+def raw_size(spec: ClusterSpec) -> int:
+    """Length of the raw action vector."""
+    return len(WORKLOAD_FIELDS) * len(spec.workloads) + len(POOL_FIELDS) * len(spec.node_pools)
+
+
+def first_metric(workload: Workload) -> HpaMetric:
+    """Of the workload's own HPA; without one, CPU utilization."""
+    hpa = workload.hpa
+    return hpa.metrics[0] if isinstance(hpa, HpaSpec) and hpa.metrics else HpaMetric()
+
+
+def full_target(workload: Workload) -> float:
+    """The target at which one replica is just full, in the unit of its HPA's first metric."""
+    metric = first_metric(workload)
+    if metric.type in ("Resource", "ContainerResource") and metric.target_type == "Utilization":
+        return 100.0
+    if metric.name == "requests_per_second":
+        return workload.service.capacity_rps
+    if metric.name == "cpu":
+        return workload.cpu_request
+    if metric.name == "memory":
+        return workload.memory_request_gib
+    return metric.target / 0.7  # nothing known: the user's own target is taken as 70 % full
+
+
+def workload_bounds(name: str, w: Workload) -> tuple[float, float]:
+    """Least and largest value of a workload field, both allowed."""
+    if name == "hpa_target":
+        return LOW_SHARE * full_target(w), HIGH_SHARE * full_target(w)
+    if name in ("hpa_min_replicas", "hpa_max_replicas"):
+        return float(w.min_replicas), float(w.max_replicas)
+    highs = {"hpa_stabilization_up_s": 600.0, "hpa_stabilization_down_s": 1800.0}
+    highs |= {"buffer_replicas": float(w.max_replicas)}
+    return 0.0, highs.get(name, 0.5)
+
+
+def pool_bounds(name: str, pool: NodePool) -> tuple[float, float]:
+    """Least and largest value of a pool field, both allowed."""
+    if name in ("min_nodes", "max_nodes"):
+        return float(pool.min_nodes), float(pool.max_nodes)
+    table = {"weight": (1.0, 100.0), "consolidate_after_s": (0.0, 3600.0), "budget_share": (0.0, 1.0)}
+    return table[name]
+
+
+def bounds(field: Field, spec: ClusterSpec) -> tuple[Array, Array]:
+    """(low, high), each (W,) or (L,)."""
+    pairs = (
+        [workload_bounds(field.name, w) for w in spec.workloads]
+        if field.of == "workload"
+        else [pool_bounds(field.name, p) for p in spec.node_pools]
+    )
+    both = np.array(pairs, np.float64).reshape(-1, 2)
+    return both[:, 0], both[:, 1]
+
+
+def stretch(field: Field, x: Any, spec: ClusterSpec) -> Array:
+    """Raw [-1, 1] -> [low, high], rounded where the object's field is whole."""
+    low, high = bounds(field, spec)
+    u = (np.clip(x, -1.0, 1.0) + 1.0) / 2.0
+    if field.scale == "log":
+        out = np.expm1(np.log1p(low) + (np.log1p(high) - np.log1p(low)) * u)
+    else:
+        out = low + (high - low) * u
+    return np.clip(np.rint(out) if field.whole else out, low, high)
+
+
+def shrink(field: Field, value: Any, spec: ClusterSpec) -> Array:
+    """[low, high] -> raw [-1, 1]; where low = high, 0."""
+    low, high = bounds(field, spec)
+    y = np.clip(value, low, high)
+    if field.scale == "log":
+        low, high, y = np.log1p(low), np.log1p(high), np.log1p(y)
+    width = np.where(high > low, high - low, np.inf)
+    return np.where(high > low, 2.0 * (y - low) / width - 1.0, np.where(np.isnan(y), np.nan, 0.0))
+
+
+def blocks(raw: Any, spec: ClusterSpec) -> tuple[Array, Array]:
+    """The raw vector as (W, workload fields) and (L, pool fields). Raises ValueError on a wrong length."""
+    flat = np.asarray(raw, np.float64)
+    if flat.shape != (raw_size(spec),):
+        raise ValueError(f"raw action has shape {flat.shape}, the spec needs ({raw_size(spec)},)")
+    cut = len(WORKLOAD_FIELDS) * len(spec.workloads)
+    return flat[:cut].reshape(-1, len(WORKLOAD_FIELDS)), flat[cut:].reshape(-1, len(POOL_FIELDS))
+
+
+def decode(raw: Any, spec: ClusterSpec, policy: str = "") -> Proposal:
+    """Raw vector -> absolute targets within their bounds. Raises ValueError on a wrong length."""
+    columns = {"workload": 0, "pool": 1}
+    parts = blocks(raw, spec)
+    values: dict[str, Any] = {}
+    for group in (WORKLOAD_FIELDS, POOL_FIELDS):
+        for i, field in enumerate(group):
+            x = parts[columns[field.of]][:, i]
+            values[field.name] = stretch(field, np.where(np.isfinite(x), x, np.nan), spec)
+    return Proposal(policy, Targets(**values))
+
+
+def raw_of(targets: Targets, spec: ClusterSpec) -> Array:
+    """The raw vector that decodes to these targets (clipped into their bounds); NaN stays NaN."""
+    columns = [
+        [shrink(f, getattr(targets, f.name), spec) for f in group] for group in (WORKLOAD_FIELDS, POOL_FIELDS)
+    ]
+    flat = [np.stack(c, axis=1).ravel() if len(c[0]) else np.zeros(0) for c in columns]
+    return np.concatenate(flat)
+
+
+def kept(value: float, old: Any) -> Any:
+    """The old value where the new one is NaN."""
+    return old if np.isnan(value) else value
+
+
+def hpa_after(spec: HpaSpec, targets: Targets, w: int) -> HpaSpec:
+    """The HPA of workload w with the plan's fields in place; only what changes is set.
+
+    Setting a tolerance or a window needs `behavior`, which turns on the API's default rate policies.
+    """
+    t = {f.name: float(getattr(targets, f.name)[w]) for f in WORKLOAD_FIELDS}
+    metrics = spec.metrics
+    if not np.isnan(t["hpa_target"]):
+        metrics = (replace(metrics[0], target=t["hpa_target"], capacity_share=None), *metrics[1:])
+    low, high = kept(t["hpa_min_replicas"], spec.min_replicas), kept(t["hpa_max_replicas"], spec.max_replicas)
+    return replace(
+        spec,
+        metrics=metrics,
+        behavior=behavior_after(spec, t),
+        min_replicas=low if low is None else int(low),
+        max_replicas=high if high is None else int(high),
+    )
+
+
+def behavior_after(spec: HpaSpec, t: dict[str, float]) -> HpaBehavior | None:
+    """spec.behavior with tolerances and windows from t; None stays None when t sets none of them."""
+    names = [
+        f"hpa_{what}"
+        for what in ("tolerance_up", "tolerance_down", "stabilization_up_s", "stabilization_down_s")
+    ]
+    if all(np.isnan(t[name]) for name in names):
+        return spec.behavior
+    given = spec.behavior or HpaBehavior()
+    return HpaBehavior(
+        rules_after(given.scale_up, t["hpa_tolerance_up"], t["hpa_stabilization_up_s"]),
+        rules_after(given.scale_down, t["hpa_tolerance_down"], t["hpa_stabilization_down_s"]),
+    )
+
+
+def rules_after(rules: ScalingRules | None, tolerance: float, window_s: float) -> ScalingRules | None:
+    if np.isnan(tolerance) and np.isnan(window_s):
+        return rules
+    old = rules or ScalingRules()
+    window = kept(window_s, old.stabilization_s)
+    return replace(
+        old,
+        tolerance=kept(tolerance, old.tolerance),
+        stabilization_s=window if window is None else int(window),
+    )
+
+
+def pool_after(pool: NodePool, targets: Targets, index: int) -> NodePool:
+    """Pool `index` with the plan's limits, weight and instance types in place."""
+    types = targets.requirements[index] if targets.requirements else ()
+    return replace(
+        pool,
+        min_nodes=int(kept(float(targets.min_nodes[index]), pool.min_nodes)),
+        max_nodes=int(kept(float(targets.max_nodes[index]), pool.max_nodes)),
+        weight=int(kept(float(targets.weight[index]), pool.weight)),
+        instance_types=types or pool.instance_types,
+    )

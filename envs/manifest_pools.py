@@ -1,0 +1,244 @@
+"""Karpenter NodePools (v1) as node pools: requirements choose instance types out of the price book."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+from envs.cluster import ZONE_KEY, InstanceType
+from envs.errors import InputError
+from envs.manifest_files import Body, Manifest
+from envs.manifest_pods import Notes, Sums, read_requirements
+from envs.matching import Requirement, matches_labels
+from envs.quantities import format_cpu, format_memory, parse_cpu, parse_memory, parse_quantity
+from envs.scenario_writer import guess
+
+MAX_TYPES = 12  # of a pool whose requirements are open: more groups cost time and change little
+TYPE_KEY = "node.kubernetes.io/instance-type"
+CAPACITY_KEY = "karpenter.sh/capacity-type"
+_AWS = "karpenter.k8s.aws/instance-"
+_AWS_NAME = re.compile(r"([a-z]+)([0-9]*)([a-z0-9-]*)\.([a-z0-9-]+)")
+_NODE_KEYS = (
+    ZONE_KEY,
+    CAPACITY_KEY,
+    "topology.kubernetes.io/region",
+    "failure-domain.beta.kubernetes.io/zone",
+)
+_CURRENT_GENERATION = "3"  # Karpenter's own starting point leaves older machines out: generation > 2
+
+
+@lru_cache(maxsize=8192)
+def type_labels(machine: InstanceType) -> Mapping[str, str]:
+    """The well-known labels that follow from an instance type (AWS names are taken apart)."""
+    labels = {
+        TYPE_KEY: machine.name,
+        "kubernetes.io/arch": machine.arch,
+        "kubernetes.io/os": "linux",
+        f"{_AWS}cpu": str(round(machine.vcpu)),
+        f"{_AWS}memory": str(round(machine.memory_gib * 1024)),
+    }
+    if machine.gpu:
+        labels[f"{_AWS}gpu-count"] = str(machine.gpu)
+    if match := _AWS_NAME.fullmatch(machine.name):
+        category, generation, rest, size = match.groups()
+        labels |= {f"{_AWS}category": category, f"{_AWS}generation": generation or "1", f"{_AWS}size": size}
+        labels[f"{_AWS}family"] = category + generation + rest
+        labels[f"{_AWS}hypervisor"] = "nitro"
+    return labels
+
+
+def node_pool(manifest: Manifest, machines: Sequence[InstanceType], notes: Notes) -> dict[str, Any]:
+    """A NodePool as document fields. Raises InputError when no instance type meets its requirements."""
+    template = manifest.spec.at("template", "spec")
+    requirements = read_requirements(template.children("requirements"))
+    labels = manifest.spec.at("template", "metadata").texts("labels")
+    names, about_types = _types(manifest, requirements, machines, labels, notes)
+    zones = _values(requirements, ZONE_KEY)
+    fields: dict[str, Any] = {"name": manifest.name}
+    fields["instance_types"] = guess(names, about_types) if about_types else names
+    fields["zones"] = zones or guess(["zone-a", "zone-b", "zone-c"], "no zone requirement; three zones")
+    _capacity_type(manifest, requirements, notes)
+    fields |= _limits(manifest, [m for m in machines if m.name in names], notes)
+    fields["initial_nodes"] = guess(1, "nodes at the start")
+    if labels:
+        fields["labels"] = labels
+    if taints := [_taint(t) for t in template.children("taints")]:
+        fields["taints"] = taints
+    if weight := manifest.spec.whole("weight", 0):
+        fields["weight"] = weight
+    _disruption(manifest, notes)
+    return fields
+
+
+def guessed_pool(
+    name: str, labels: dict[str, str], guests: Sequence[Sums], machines: Sequence[InstanceType]
+) -> dict[str, Any]:
+    """A pool of everyday machines for pods that no NodePool takes; every value is a guess."""
+    cpu = max((s.cpu or 0.0 for s in guests), default=0.5)
+    memory = max((s.memory or 0.0 for s in guests), default=0.5)
+    gpu = max((s.gpu for s in guests), default=0)
+    known = {key for m in machines for key in type_labels(m)}
+    wanted = tuple(Requirement(k, "In", (v,)) for k, v in labels.items() if k in known)
+    usable = [m for m in machines if matches_labels(wanted, type_labels(m))] or list(machines)
+    types = _everyday(usable, cpu, memory, gpu, arch=labels.get("kubernetes.io/arch", "amd64"))
+    names = [m.name for m in types[:3]]
+    zone = labels.get(ZONE_KEY)
+    fields: dict[str, Any] = {
+        "name": name,
+        "instance_types": guess(names, "everyday machines that hold the largest pod"),
+        "zones": [zone] if zone else guess(["zone-a", "zone-b", "zone-c"], "three zones"),
+        "max_nodes": guess(200, "room for a peak"),
+        "initial_nodes": guess(3, "nodes at the start"),
+    }
+    own = {k: v for k, v in labels.items() if k not in known and k != ZONE_KEY}
+    return fields | ({"labels": own} if own else {})
+
+
+def _everyday(
+    machines: Sequence[InstanceType], cpu: float, memory_gib: float, gpu: int, *, arch: str
+) -> list[InstanceType]:
+    """Machines that hold the largest pod twice (else once), of a current general line, cheapest first."""
+
+    def price_per_core(m: InstanceType) -> tuple[float, float, str]:
+        return (m.price_usd_per_h / m.vcpu, m.vcpu, m.name)
+
+    def holding(times: int) -> list[InstanceType]:
+        return [
+            m
+            for m in machines
+            if (m.gpu >= gpu if gpu else m.gpu == 0)
+            and m.arch == arch
+            and m.price_usd_per_h > 0
+            and m.allocatable_cpu >= max(times * cpu, 1.0) + 0.2
+            and m.allocatable_memory_gib >= max(times * memory_gib, 4.0) + 0.4
+        ]
+
+    fitting = holding(2) or holding(1) or list(machines)
+    if gpu:
+        return sorted(fitting, key=lambda m: (m.price_usd_per_h, m.name))
+    moderate = [m for m in fitting if m.vcpu <= max(8, 4 * cpu) and m.memory_gib / m.vcpu <= 8] or fitting
+    general = [m for m in moderate if _is_current(m)] or moderate
+    return sorted(general, key=price_per_core)
+
+
+def _is_current(machine: InstanceType) -> bool:
+    """An m, c or r type of generation 5 and later on AWS; n2 and up, or D and E v4 and up, elsewhere."""
+    labels = type_labels(machine)
+    if category := labels.get(f"{_AWS}category"):
+        return category in ("c", "m", "r") and labels[f"{_AWS}generation"] >= "5"
+    return bool(re.match(r"(n2d?|n4|c3d?|c4|e2)-|Standard_[DE]\d+(s|as|ds)_v[4-9]", machine.name))
+
+
+def _types(
+    manifest: Manifest,
+    requirements: list[Requirement],
+    machines: Sequence[InstanceType],
+    labels: dict[str, str],
+    notes: Notes,
+) -> tuple[list[str], str]:
+    """Names of the types, and why they are a guess ("" if the requirements name them)."""
+    known = {key for m in machines for key in type_labels(m)}
+    usable = [r for r in requirements if r.key in known]
+    for requirement in requirements:
+        if (
+            requirement.key not in known
+            and requirement.key not in _NODE_KEYS
+            and requirement.key not in labels
+        ):
+            notes.add(manifest.title, f"requirement {requirement.key} {requirement.operator} is left out")
+    chosen = [m for m in machines if matches_labels(tuple(usable), type_labels(m))]
+    if not chosen:
+        said = "; ".join(f"{r.key} {r.operator} {', '.join(r.values)}" for r in usable)
+        mend = "no instance type of this region meets them; mend them or give another --region"
+        raise InputError(manifest.body.file, f"{manifest.title}: requirements", said, mend)
+    named = _values(requirements, TYPE_KEY)
+    for name in named:
+        if name not in {m.name for m in machines}:
+            notes.add(manifest.title, f"instance type {name} has no price in this region and is left out")
+    if named and len(chosen) <= MAX_TYPES * 2:
+        return [m.name for m in chosen], ""
+    picked = _few(chosen)
+    return [m.name for m in picked], f"{len(picked)} of the {len(chosen)} types that meet the requirements"
+
+
+def _few(machines: list[InstanceType]) -> list[InstanceType]:
+    """At most MAX_TYPES everyday machines: for each size the cheapest, then the next cheapest."""
+    plain = [m for m in machines if not m.gpu and m.vcpu >= 2 and m.price_usd_per_h > 0] or machines
+    sensible = [
+        m for m in plain if type_labels(m).get(f"{_AWS}generation", "9") >= _CURRENT_GENERATION
+    ] or plain
+    by_size: dict[float, list[InstanceType]] = {}
+    for m in sorted(sensible, key=lambda m: (m.price_usd_per_h / m.vcpu, m.name)):
+        if m.vcpu <= 64:
+            by_size.setdefault(m.vcpu, []).append(m)
+    if not by_size:
+        return machines[:MAX_TYPES]
+    picked: list[InstanceType] = []
+    for rank in range(MAX_TYPES):
+        for size in sorted(by_size):
+            if rank < len(by_size[size]) and len(picked) < MAX_TYPES:
+                picked.append(by_size[size][rank])
+    return sorted(picked, key=lambda m: (m.vcpu, m.name))
+
+
+def _limits(manifest: Manifest, machines: list[InstanceType], notes: Notes) -> dict[str, Any]:
+    """spec.limits as a number of nodes: as given, else what the CPU or memory limit allows."""
+    limits = manifest.spec.child("limits")
+    nodes = limits.quantity("nodes", parse_quantity)
+    cpu = limits.quantity("cpu", parse_cpu)
+    memory = limits.quantity("memory", parse_memory)
+    if nodes is not None:
+        return {"max_nodes": max(1, min(int(nodes), 10_000))}
+    small_cpu = min(m.vcpu for m in machines)
+    small_memory = min(m.memory_gib for m in machines)
+    counts = [cpu / small_cpu] if cpu is not None else []
+    counts += [memory / small_memory] if memory is not None else []
+    if not counts:
+        return {"max_nodes": guess(100, "no limits in the NodePool")}
+    cores = [] if cpu is None else [f"{format_cpu(cpu)} CPU"]
+    said = " and ".join(cores + ([] if memory is None else [format_memory(memory)]))
+    notes.add(manifest.title, f"limits of {said} are kept as a number of the smallest nodes")
+    return {
+        "max_nodes": guess(max(1, min(int(min(counts)), 10_000)), f"limits of {said} / the smallest type")
+    }
+
+
+def _capacity_type(manifest: Manifest, requirements: list[Requirement], notes: Notes) -> None:
+    values = _values(requirements, CAPACITY_KEY)
+    if "spot" in values or "reserved" in values:
+        notes.add(
+            manifest.title, f"capacity type {', '.join(values)}: simulated and priced as on-demand so far"
+        )
+
+
+def _disruption(manifest: Manifest, notes: Notes) -> None:
+    disruption = manifest.spec.child("disruption")
+    if disruption.value:
+        policy = disruption.text("consolidationPolicy", "WhenEmptyOrUnderutilized")
+        after = disruption.text("consolidateAfter", "0s")
+        budgets = len(disruption.children("budgets"))
+        notes.add(
+            manifest.title,
+            f"disruption ({policy} after {after}, {budgets} budgets) is Karpenter's; "
+            "the stack's node autoscaler decides here",
+        )
+    if expire := manifest.spec.at("template", "spec").text("expireAfter"):
+        notes.add(manifest.title, f"expireAfter {expire} is left out: simulated nodes do not expire")
+
+
+def _taint(body: Body) -> dict[str, str]:
+    effect = body.text("effect", "NoSchedule")
+    if effect not in ("NoSchedule", "PreferNoSchedule", "NoExecute"):
+        raise body.error("effect", effect, "must be NoSchedule, PreferNoSchedule or NoExecute")
+    given = {"key": body.text("key"), "value": body.text("value"), "effect": effect}
+    return {key: value for key, value in given.items() if value}
+
+
+def _values(requirements: Sequence[Requirement], key: str) -> list[str]:
+    """The values that an In requirement allows; none when there is no such requirement."""
+    for requirement in requirements:
+        if requirement.key == key and requirement.operator == "In":
+            return list(dict.fromkeys(requirement.values))
+    return []

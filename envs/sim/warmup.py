@@ -1,0 +1,96 @@
+"""Compile every kernel that a what-if needs, once, with progress: `trimtab setup`."""
+
+from __future__ import annotations
+
+import multiprocessing
+import sys
+import time
+
+import numpy as np
+from numba.core import event, types
+
+from envs.controllers.cluster_autoscaler import ca_loop
+from envs.rollout import rollout
+from envs.scenario_file import load_scenario
+from envs.sim.cluster_sim import ClusterSim
+from envs.sim.events import run_syncs
+from envs.sim.jit import cache_dir
+from envs.sim.load import serve_workload
+from envs.sim.pack import Case
+from envs.sim.scheduling import schedule_pending
+from envs.stack_file import load_stack
+
+KERNELS = 240  # how many there are, about: only the progress bar's length depends on it
+
+
+class _Progress(event.Listener):  # type: ignore[misc]
+    """Counts finished compilations; rewrites one line on a terminal, prints a few lines elsewhere."""
+
+    def __init__(self) -> None:
+        self.done = 0
+        self.began = time.monotonic()
+
+    def on_start(self, event: object) -> None:
+        """Nothing to show yet."""
+
+    def on_end(self, event: object) -> None:
+        self.done += 1
+        total = max(KERNELS, self.done)
+        if sys.stderr.isatty():
+            bar = "#" * (30 * self.done // total)
+            line = f"\rcompiling kernels [{bar:<30}] {self.done} done, {time.monotonic() - self.began:.0f} s "
+            print(line, end="", file=sys.stderr, flush=True)
+        elif self.done % 40 == 0:
+            print(f"compiling kernels: {self.done} of about {total}", file=sys.stderr, flush=True)
+
+
+def compile_kernels() -> float:
+    """Compile into the cache (a no-op of a second when it is there already); seconds taken."""
+    progress = _Progress()
+    began = time.monotonic()
+    event.register("numba:compile", progress)
+    try:
+        _exercise()
+    finally:
+        event.unregister("numba:compile", progress)
+    seconds = time.monotonic() - began
+    end = "\n" if sys.stderr.isatty() and progress.done else ""
+    print(f"{end}kernels ready in {seconds:.0f} s ({progress.done} compiled), cached in {cache_dir()}", file=sys.stderr)
+    return seconds
+
+
+def _exercise() -> None:
+    """Compile on two cores: the node autoscaler in a process of its own, the rest here, then the whole.
+
+    A kernel that is in the cache is not compiled again by its callers, so the halves meet there.
+    """
+    sim = _toy()
+    apart = multiprocessing.get_context("spawn").Process(target=compile_node_autoscaler)
+    apart.start()
+    view, number, real = sim.view.numba_type, types.int64, types.float64
+    schedule_pending.compile((view, number, real, number, real))
+    run_syncs.compile((view, number, real, number, number, real))
+    serve_workload.compile((view, number, number, real, number, number, real))
+    apart.join()
+    sim.run(np.zeros((1, 1, 1)))
+    _whatif_kernels()
+
+
+def compile_node_autoscaler() -> None:
+    """The Cluster Autoscaler's loop, alone: about half of all there is to compile."""
+    sim = _toy()
+    names = ("classes", "topology", "groups", "nodes", "pods", "ca", "ca_state", "ca_out", "rng")
+    ca_loop.compile((*(sim.view.part(name) for name in names), types.int64, types.float64))
+
+
+def _toy() -> ClusterSim:
+    return ClusterSim([Case(load_scenario("toy"), load_stack("hpa-default"), 0, [1.0])])
+
+
+def _whatif_kernels() -> None:
+    """What a rollout needs besides the tick: demand, replica counts for an SLO."""
+    rollout(load_scenario("toy"), load_stack("hpa-default"), 0, days=0.01)
+
+
+if __name__ == "__main__":
+    compile_kernels()

@@ -1,0 +1,226 @@
+"""The YAML shape of a stack; its keys are the field names of `envs.stack`, as in `envs.hpa_models`."""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+from typing import Annotated, Any, Literal
+
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
+
+from envs import stack as spec
+from envs.errors import InputError
+from envs.hpa_models import HpaModel, StaticReplicasModel, other_fields
+from envs.quantities import parse_memory, parse_number
+from envs.schema_types import Count, Duration, Share, StrictModel
+
+_CA, _SCHED, _STACK = spec.ClusterAutoscaler(), spec.SchedulerProfile(), spec.Stack(name="")
+NAME = r"^[a-z0-9][a-z0-9._-]*$"
+
+
+class PriorityModel(StrictModel):
+    """One level of the priority expander."""
+
+    value: Count
+    """Higher wins."""
+    patterns: tuple[str, ...] = Field(min_length=1, max_length=100)
+    """Regular expressions of node group names."""
+
+    @field_validator("patterns")
+    @classmethod
+    def _compile(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
+        for pattern in patterns:
+            try:
+                re.compile(pattern[:300])
+            except (re.error, OverflowError, RecursionError) as error:
+                raise InputError(None, "patterns", pattern, f"is no regular expression: {error}") from None
+            if len(pattern) > 300:
+                raise InputError(None, "patterns", pattern, "is longer than 300 characters")
+        return patterns
+
+
+class ClusterAutoscalerModel(StrictModel):
+    """The Cluster Autoscaler and its flags."""
+
+    kind: Literal["cluster-autoscaler"] = "cluster-autoscaler"
+    """Nodes are added and removed by the Cluster Autoscaler."""
+    expander: Literal["least-waste", "random", "most-pods", "least-nodes", "priority", "price"] = _CA.expander
+    """How it chooses among pools (--expander); least-waste is the default since 1.33."""
+    priorities: tuple[PriorityModel, ...] = Field(default=(), max_length=100)
+    """For expander priority: its ConfigMap."""
+    scan_interval_s: Duration = Field(default=_CA.scan_interval_s, ge=1, le=3600)
+    """Time between two loops (--scan-interval)."""
+    new_pod_delay_s: Duration = Field(default=_CA.new_pod_delay_s, le=3600)
+    """Pods younger than this are not looked at (--new-pod-scale-up-delay)."""
+    scale_down_enabled: bool = _CA.scale_down_enabled
+    """Whether nodes are ever removed."""
+    scale_down_utilization_threshold: Share = _CA.scale_down_utilization_threshold
+    """A node is a candidate for removal at or below this share of requests to allocatable."""
+    scale_down_unneeded_s: Duration = Field(default=_CA.scale_down_unneeded_s, le=86_400)
+    """How long a node must be unneeded before it goes (--scale-down-unneeded-time)."""
+    scale_down_unready_s: Duration = Field(default=_CA.scale_down_unready_s, le=86_400)
+    """Likewise for a node that is not ready."""
+    scale_down_delay_after_add_s: Duration = Field(default=_CA.scale_down_delay_after_add_s, le=86_400)
+    """No removal for this long after a scale-up."""
+    scale_down_delay_after_delete_s: Duration = Field(default=_CA.scale_down_delay_after_delete_s, le=86_400)
+    """No removal for this long after a removal."""
+    scale_down_delay_after_failure_s: Duration = Field(
+        default=_CA.scale_down_delay_after_failure_s, le=86_400
+    )
+    """No removal for this long after a failed removal."""
+    max_scale_down_parallelism: Count = Field(default=_CA.max_scale_down_parallelism, ge=1)
+    """Most nodes in removal at a time."""
+    max_drain_parallelism: Count = Field(default=_CA.max_drain_parallelism, ge=1)
+    """Most nodes with pods in removal at a time."""
+    max_nodes_per_scaleup: Count = _CA.max_nodes_per_scaleup
+    """Most nodes added by one scale-up."""
+    max_node_provision_s: Duration = Field(default=_CA.max_node_provision_s, gt=0, le=86_400)
+    """A node that takes longer has failed."""
+    initial_backoff_s: Duration = Field(default=_CA.initial_backoff_s, le=86_400)
+    """Pause of a pool after its first failure."""
+    max_backoff_s: Duration = Field(default=_CA.max_backoff_s, le=86_400)
+    """Longest pause of a pool after failures."""
+    max_nodes_total: Count = _CA.max_nodes_total
+    """Most nodes of the cluster; 0 = no limit."""
+    max_cores_total: float | None = Field(default=None, gt=0)
+    """Most cores of the cluster; default no limit."""
+    max_memory_total_gib: float | None = Field(default=None, gt=0)
+    """Most memory of the cluster, GiB or with a suffix ("512Gi"); default no limit."""
+    balance_similar_node_groups: bool = _CA.balance_similar_node_groups
+    """Spread a scale-up over node groups of the same shape, as zones are."""
+    skip_nodes_with_system_pods: bool = _CA.skip_nodes_with_system_pods
+    """Nodes with kube-system pods stay."""
+    skip_nodes_with_local_storage: bool = _CA.skip_nodes_with_local_storage
+    """Nodes with pods on local storage stay."""
+
+    @field_validator("max_memory_total_gib", mode="before")
+    @classmethod
+    def _gib(cls, raw: object) -> float | None:
+        if raw is None:
+            return None
+        suffixed = isinstance(raw, str) and re.search("[A-Za-z]$", raw.strip())
+        name = "max_memory_total_gib"
+        return parse_memory(raw, field=name) if suffixed else parse_number(raw, field=name, maximum=1e12)
+
+    @model_validator(mode="after")
+    def _whole(self) -> ClusterAutoscalerModel:
+        if self.expander == "priority" and not self.priorities:
+            raise InputError(None, "priorities", None, "the priority expander needs at least one level")
+        if self.initial_backoff_s > self.max_backoff_s:
+            mend = f"is above max_backoff_s {self.max_backoff_s:g}; mend one of them"
+            raise InputError(None, "initial_backoff_s", self.initial_backoff_s, mend)
+        return self
+
+    def build(self) -> spec.ClusterAutoscaler:
+        return spec.ClusterAutoscaler(
+            priorities=tuple((level.value, level.patterns) for level in self.priorities),
+            max_cores_total=_limit(self.max_cores_total),
+            max_memory_total_gib=_limit(self.max_memory_total_gib),
+            **other_fields(self, "priorities", "max_cores_total", "max_memory_total_gib"),
+        )
+
+
+class StaticNodesModel(StrictModel):
+    """No node autoscaler."""
+
+    kind: Literal["static"]
+    """Every pool stays at its initial_nodes."""
+
+    def build(self) -> spec.StaticNodes:
+        return spec.StaticNodes()
+
+
+class ShapePointModel(StrictModel):
+    """One point of the scoring curve of RequestedToCapacityRatio."""
+
+    utilization: Count = Field(le=100)
+    """Requested share of the node, percent."""
+    score: Count = Field(le=10)
+    """Score at that share, 0-10."""
+
+
+class SchedulerModel(StrictModel):
+    """The kube-scheduler's profile."""
+
+    fit_strategy: Literal["LeastAllocated", "MostAllocated", "RequestedToCapacityRatio"] = _SCHED.fit_strategy
+    """NodeResourcesFit: spread pods (LeastAllocated), pack them (MostAllocated), or use fit_shape."""
+    fit_weight: Count = Field(default=_SCHED.fit_weight, le=100)
+    """Weight of NodeResourcesFit."""
+    balanced_weight: Count = Field(default=_SCHED.balanced_weight, le=100)
+    """Weight of NodeResourcesBalancedAllocation."""
+    spread_weight: Count = Field(default=_SCHED.spread_weight, le=100)
+    """Weight of PodTopologySpread."""
+    taint_weight: Count = Field(default=_SCHED.taint_weight, le=100)
+    """Weight of TaintToleration."""
+    affinity_weight: Count = Field(default=_SCHED.affinity_weight, le=100)
+    """Weight of InterPodAffinity and NodeAffinity."""
+    percentage_of_nodes_to_score: Count = Field(default=_SCHED.percentage_of_nodes_to_score, le=100)
+    """Share of the nodes that is looked at, percent; 0 = adaptive from 100 nodes on."""
+    fit_resources: dict[Literal["cpu", "memory", "gpu"], Annotated[Count, Field(ge=1, le=100)]] = Field(
+        default={"cpu": 1, "memory": 1}, min_length=1
+    )
+    """Weight of each resource within NodeResourcesFit."""
+    fit_shape: tuple[ShapePointModel, ...] = Field(
+        default=tuple(ShapePointModel(utilization=u, score=s) for u, s in _SCHED.fit_shape),
+        min_length=1,
+        max_length=20,
+    )
+    """Scoring curve of RequestedToCapacityRatio, by rising utilization."""
+
+    @field_validator("fit_shape")
+    @classmethod
+    def _rising(cls, points: tuple[ShapePointModel, ...]) -> tuple[ShapePointModel, ...]:
+        for low, high in pairwise(points):
+            if low.utilization >= high.utilization:
+                raise InputError(
+                    None, "fit_shape", high.utilization, "utilization must rise from point to point"
+                )
+        return points
+
+    def build(self) -> spec.SchedulerProfile:
+        return spec.SchedulerProfile(
+            fit_resources=tuple(self.fit_resources.items()),
+            fit_shape=tuple((point.utilization, point.score) for point in self.fit_shape),
+            **other_fields(self, "fit_resources", "fit_shape"),
+        )
+
+
+def _kind_or(default: str) -> Discriminator:
+    """Which member of a union a mapping is, by its `kind`, which may be left out."""
+
+    def kind(raw: Any) -> str:
+        return str(raw.get("kind", default) if isinstance(raw, dict) else getattr(raw, "kind", default))
+
+    return Discriminator(kind)
+
+
+class StackModel(StrictModel):
+    """A stack: what scales the replicas, what scales the nodes, and how pods are placed."""
+
+    name: str = Field(default="", pattern=NAME, max_length=63)
+    """Name in tables and on the command line; default the file's name."""
+    description: str = Field(default="", max_length=500)
+    """One sentence: when people use it."""
+    replicas: Annotated[
+        Annotated[HpaModel, Tag("hpa")] | Annotated[StaticReplicasModel, Tag("static")], _kind_or("hpa")
+    ] = HpaModel()
+    """The replica autoscaler: kind hpa or static. Default the HPA with its own defaults."""
+    nodes: Annotated[
+        Annotated[ClusterAutoscalerModel, Tag("cluster-autoscaler")]
+        | Annotated[StaticNodesModel, Tag("static")],
+        _kind_or("cluster-autoscaler"),
+    ] = ClusterAutoscalerModel()
+    """The node autoscaler: kind cluster-autoscaler or static. Default the Cluster Autoscaler."""
+    scheduler: SchedulerModel = SchedulerModel()
+    """The kube-scheduler's profile. Default its own defaults."""
+    use_workload_hpa: bool = _STACK.use_workload_hpa
+    """true: a workload's own HPA (from manifests) wins over `replicas`."""
+
+    def build(self, name: str) -> spec.Stack:
+        """The stack, called `name` where the document does not say."""
+        parts = (self.replicas.build(), self.nodes.build(), self.scheduler.build())
+        return spec.Stack(self.name or name, self.description, *parts, self.use_workload_hpa)
+
+
+def _limit(most: float | None) -> float:
+    return float("inf") if most is None else most

@@ -1,0 +1,126 @@
+"""Run one cell in this process: simulate, stream its timeline, fold its hours, put it in its place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from envs.timeline import ROW_S, Names, Rollout, Timeline
+from optimizer.cell_store import CellStore
+from optimizer.cell_tables import workload_totals, worst_hours
+from optimizer.grid import Cell
+from optimizer.hours import HourFold
+from optimizer.timeline_file import TimelineWriter
+
+Simulate = Callable[..., Rollout]  # envs.rollout.rollout, or a stand-in with its signature
+Report = Callable[[int, float], None]  # (cell index, simulated days of it that are done)
+
+
+class Interrupted(Exception):  # noqa: N818 - a request, not an error
+    """The run was called off between two simulated days."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a worker gets: plain data, so that it travels to a spawned process."""
+
+    index: int
+    cell: Cell
+    out: Path
+    simulate: Simulate | None = None
+
+
+def default_simulate() -> Simulate:
+    from envs.rollout import rollout
+
+    return rollout
+
+
+def run_cell(task: Task, report: Report) -> int:
+    """Simulate the cell and leave it finished on disk. Returns its index.
+
+    `report` is called after each simulated day and may raise Interrupted; then nothing of the cell stays.
+    """
+    cell, store = task.cell, CellStore(task.out)
+    sink = _CellSink(cell, store.begin(cell), task.index, report)
+    try:
+        simulate = task.simulate or default_simulate()
+        end = simulate(cell.row.scenario, cell.row.stack, cell.seed, days=cell.days, sink=sink)
+        sink.close()
+        store.commit(cell, _tables(sink, end), _about(cell, end))
+    except BaseException:
+        sink.close()
+        store.abandon(cell)
+        raise
+    return task.index
+
+
+class _CellSink:
+    """Hands each day to the timeline's file and to the hourly fold, and says how far it is."""
+
+    def __init__(self, cell: Cell, folder: Path, index: int, report: Report) -> None:
+        scenario = cell.row.scenario
+        self.names = Names.of(scenario.cluster)
+        self.fold = HourFold(self.names, scenario.cluster.instance_types, row_s(scenario.tick_s))
+        self._file = TimelineWriter(
+            folder,
+            cell.row.stack.name,
+            cell.row.variation,
+            cell.seed,
+            epoch_s(scenario.start_utc),
+            self.names,
+        )
+        self._file.__enter__()
+        self._index, self._report = index, report
+
+    def __call__(self, timeline: Timeline) -> None:
+        self._file(timeline)
+        self.fold(timeline)
+        self._report(self._index, float(timeline.time_s[-1] + self.fold.row_s) / 86400.0)
+
+    def close(self) -> None:
+        self._file.__exit__()
+
+
+def row_s(tick_s: float) -> float:
+    """Seconds that a row of a Timeline covers: 5 minutes, or the whole number of ticks nearest to it."""
+    return max(round(ROW_S / tick_s), 1) * tick_s
+
+
+def epoch_s(start_utc: str) -> int:
+    """Seconds since 1970 of a scenario's start, "2026-01-05T00:00:00Z"."""
+    start = datetime.fromisoformat(start_utc)
+    return int((start if start.tzinfo else start.replace(tzinfo=UTC)).timestamp())
+
+
+def _tables(sink: _CellSink, end: Rollout) -> dict[str, pd.DataFrame]:
+    fold = sink.fold
+    if end.names != sink.names:
+        raise RuntimeError("the rollout names its axes otherwise than its scenario does")
+    return {
+        "workloads": workload_totals(fold),
+        "hours": fold.cluster_hours(),
+        "pool_hours": fold.pool_hours(),
+        "type_hours": fold.type_hours(),
+        "workload_hours": fold.workload_hours(),
+        "worst_hours": worst_hours(fold),
+    }
+
+
+def _about(cell: Cell, end: Rollout) -> dict[str, Any]:
+    """What cell.json says. No wall-clock time: equal inputs give equal bytes."""
+    return {
+        "stack": cell.row.stack.name,
+        "variation": cell.row.variation,
+        "scenario": end.scenario,
+        "horizon_s": end.horizon_s,
+        "ticks": end.ticks,
+        "unreachable_slos": list(end.unreachable_slos),
+        "unschedulable": list(end.unschedulable),
+        "notes": list(end.notes),
+    }

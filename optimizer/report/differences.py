@@ -1,0 +1,75 @@
+"""What differs between the stacks of a report, setting by setting, and what each of them is."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, fields, is_dataclass
+from typing import Any
+
+from envs.stack import ClusterAutoscaler, HpaMetric, HpaSpec, Stack, StaticReplicas
+
+_SKIPPED = frozenset({"name", "description"})
+
+
+def describe(stack: Stack) -> str:
+    """ "HPA on CPU at 80 %; Cluster Autoscaler (least-waste); LeastAllocated scheduling"."""
+    return "; ".join(
+        [_replicas(stack.replicas), _nodes(stack.nodes), f"{stack.scheduler.fit_strategy} scheduling"]
+    )
+
+
+def _replicas(replicas: HpaSpec | StaticReplicas) -> str:
+    if isinstance(replicas, StaticReplicas):
+        load = "peak load" if replicas.quantile >= 1.0 else f"{100 * replicas.quantile:g} % quantile of load"
+        return f"fixed replicas for the {load} at {100 * replicas.utilization:g} % utilization"
+    return "HPA on " + " and ".join(_metric(metric) for metric in replicas.metrics)
+
+
+def _metric(metric: HpaMetric) -> str:
+    name = {"cpu": "CPU", "memory": "memory"}.get(metric.name, metric.name.replace("_", " "))
+    if metric.capacity_share is not None:
+        return f"{name} at {100 * metric.capacity_share:g} % of a replica's capacity"
+    return f"{name} at {metric.target:g}{' %' if metric.target_type == 'Utilization' else ''}"
+
+
+def _nodes(nodes: object) -> str:
+    return f"Cluster Autoscaler ({nodes.expander})" if isinstance(nodes, ClusterAutoscaler) else "fixed nodes"
+
+
+def differing_settings(stacks: list[Stack]) -> list[tuple[str, list[str]]]:
+    """(setting, its value in each stack) where the stacks do not all agree; a dash where a stack has none."""
+    flat = [_flatten(stack) for stack in stacks]
+    paths = dict.fromkeys(path for one in flat for path in one)
+    rows = [(path, [one.get(path, "—") for one in flat]) for path in paths]
+    return [(path, values) for path, values in rows if len(set(values)) > 1]
+
+
+def _flatten(value: Any, path: str = "") -> dict[str, str]:
+    """Settings of a stack by dotted path; which kind of thing a part is counts as one of them."""
+    if is_dataclass(value) and not isinstance(value, type):
+        found = {path: type(value).__name__} if path.count(".") == 0 and path in {"replicas", "nodes"} else {}
+        for item in fields(value):
+            if path or item.name not in _SKIPPED:
+                found |= _flatten(getattr(value, item.name), f"{path}.{item.name}" if path else item.name)
+        return found
+    if isinstance(value, tuple) and value and is_dataclass(value[0]):
+        return {
+            key: text for k, part in enumerate(value) for key, text in _flatten(part, f"{path}[{k}]").items()
+        }
+    return {
+        path: "none"
+        if value is None or value == ()
+        else f"{value:g}"
+        if isinstance(value, float)
+        else str(value)
+    }
+
+
+def plain(value: Any) -> Any:
+    """Dataclasses as what YAML can say: dicts, lists, text and numbers."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return plain(asdict(value))
+    if isinstance(value, dict):
+        return {str(key): plain(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(part) for part in value]
+    return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)
