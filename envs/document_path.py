@@ -81,7 +81,7 @@ def _walk(
             raise InputError("--vary", path, None, _wrong_name(part, path, model, at))
         below = _below(model, part)
     value = here.get(part) if isinstance(here, dict) else None
-    if rest and value is None and model is not None and not _can_be_made(model, part):
+    if rest and value is None and not _can_be_made(model, part, rest[0]):
         return  # nothing of that kind here; another entry of the list may have it
     _walk(value, rest, (*at, part), below, path, found)
 
@@ -134,8 +134,10 @@ def _below(model: type[BaseModel], name: str) -> type[BaseModel] | None:
     return None
 
 
-def _can_be_made(model: type[BaseModel], name: str) -> bool:
-    """Whether a missing mapping may be made on the way: not where missing means something of its own."""
+def _can_be_made(model: type[BaseModel] | None, name: str, below: str) -> bool:
+    """Whether what is missing may be made on the way: a mapping, unless missing has a meaning of its own."""
+    if model is None:  # inside a stack or an HPA: no lists
+        return not (below.isdecimal() or below == "*")
     annotation = model.model_fields[name].annotation
     if typing.get_origin(annotation) is dict:
         return True

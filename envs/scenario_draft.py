@@ -47,7 +47,13 @@ def write_draft(draft: Draft, out: Path, *, force: bool = False) -> str:
     Raises InputError, with nothing written, when the draft is no valid scenario or the file exists.
     """
     text = draft_text(draft)
-    scenario_from_document(only_mapping(parse_yaml(text, file=out), file=out), out)
+    try:
+        scenario_from_document(only_mapping(parse_yaml(text, file=out), file=out), out)
+    except InputError as error:
+        if error.file != str(out):
+            raise
+        made = f"the scenario made from {_one_line(draft.source)}"
+        raise InputError(made, error.field, error.value, error.mend) from None
     write_new(out, text, force=force)
     return text
 

@@ -24,6 +24,7 @@ from envs.scenario_expand import Origin, expand_document
 from envs.scenario_models import ScenarioDoc
 from envs.scenario_references import resolve_stacks, resolve_types, spelled_out
 from envs.schema_errors import describe_validation_error, field_path
+from envs.stack_file import stack_schema
 from envs.trace_file import Trace, read_trace_once
 from envs.vary import ALIASES, Override, parse_value
 from envs.yaml_reader import YamlDocument, read_yaml
@@ -107,6 +108,7 @@ def scenario_schema() -> dict[str, Any]:
     """JSON Schema of a scenario file, for editors: `defaults`, `count` and `each` included."""
     schema = ScenarioDoc.model_json_schema()
     parts = schema["$defs"]
+    _spell_out_stacks(schema, parts)
     for single, model in (("workload", "WorkloadDoc"), ("node_pool", "NodePoolDoc")):
         partial = {**parts[model], "title": f"Defaults of {single}s"}
         partial.pop("required", None)
@@ -123,6 +125,16 @@ def scenario_schema() -> dict[str, Any]:
         },
     }
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "Trimtab scenario"}
+
+
+def _spell_out_stacks(schema: dict[str, Any], parts: dict[str, Any]) -> None:
+    """Put the schema of a stack file where a scenario may hold a stack or an HPA."""
+    stack = stack_schema()
+    parts |= stack.pop("$defs", {})
+    parts["StackModel"] = stack
+    schema["properties"]["stacks"]["items"] = {"anyOf": [{"type": "string"}, {"$ref": "#/$defs/StackModel"}]}
+    hpa = parts["WorkloadDoc"]["properties"]["hpa"]
+    hpa["anyOf"] = [{"$ref": "#/$defs/HpaModel"}, {"type": "null"}]
 
 
 _REPEATED = {

@@ -21,6 +21,7 @@ _INTENT = Intent()
 MAX_WORKLOADS = 20_000
 MAX_NODES = 100_000
 MAX_DAYS = 400
+ROW_S = 300.0  # results come in rows of five minutes
 UTC = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2})?Z$"
 
 
@@ -179,6 +180,21 @@ class ScenarioDoc(Strict):
         max_length=100,
         description="What runs without --stacks: names, paths of stack files, or stacks spelled out.",
     )
+
+    @field_validator("tick")
+    @classmethod
+    def _divides_a_row(cls, tick_s: float) -> float:
+        if (ROW_S / tick_s) % 1 != 0:
+            mend = "must go into 5 minutes a whole number of times: 5, 6, 10, 12, 15, 20, 25, 30, 50 or 60 s"
+            raise InputError(None, "tick", tick_s, mend)
+        return tick_s
+
+    @field_validator("days")
+    @classmethod
+    def _holds_a_row(cls, days: float) -> float:
+        if days * 86_400 < ROW_S:
+            raise InputError(None, "days", days, "is under 5 minutes (0.0035), the least that is reported")
+        return days
 
     @field_validator("start_utc")
     @classmethod

@@ -96,9 +96,9 @@ def _workloads(scenario: Scenario, traces: Traces, limit: int) -> Table:
     shown = scenario.cluster.workloads[:limit]
     for w, workload in enumerate(shown):
         load = load_preview(scenario, w, traces)
-        table.add_row(
-            *_cells(workload), _number(float(load.mean())), _number(float(load.max())), sparkline(load)
-        )
+        unit = "/h" if workload.kind == "batch" else ""
+        numbers = [_number(float(value)) + unit for value in (load.mean(), load.max())]
+        table.add_row(*_cells(workload), *numbers, sparkline(load))
     if len(scenario.cluster.workloads) > limit:
         table.add_row(f"... and {len(scenario.cluster.workloads) - limit} more (--limit)")
     return table

@@ -108,6 +108,8 @@ SCENARIO_CASES = {  # name: (text to replace, by what, words of the message)
     "endless horizon": ("days: 0.01", "days: 100000", ("days: 100000", "400")),
     "tick too long": ("days: 0.01", "days: 0.01\ntick: 2m", ("tick", "2m", "60")),
     "tick too short": ("days: 0.01", "days: 0.01\ntick: 1s", ("tick", "1s", "5")),
+    "tick that leaves a rest": ("days: 0.01", "days: 0.01\ntick: 7s", ("tick", "'7s'", "15")),
+    "a minute's horizon": ("days: 0.01", "days: 0.0005", ("days", "0.0005", "5 minutes")),
     "too many replicas": ("max_replicas: 8", "max_replicas: 9000000", ("max_replicas", "9000000", "20000")),
     "too many copies": ("name: web", "name: web-{n}\n    count: 999999", ("count", "999999", "20000")),
     "unknown stack": (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -177,12 +178,16 @@ def test_copies_are_numbered_and_take_values_in_turn(count: int, values: list[in
 def test_the_schema_knows_every_field_with_a_sentence() -> None:
     schema = scenario_schema()
     json.dumps(schema)
-    for model in (schema, *schema["$defs"].values()):
+    own = [part for name, part in schema["$defs"].items() if "Doc" in name]
+    for model in (schema, *own):
         for name, field in model["properties"].items():
             assert len(field.get("description", "")) > 5, name
             assert field["description"].endswith((".", "4 autonomous.")), name
     assert set(schema["properties"]) == {*ScenarioDoc.model_fields, "defaults"}
     assert {"count", "each"} <= set(schema["$defs"]["WorkloadDoc"]["properties"])
+    assert schema["$defs"]["WorkloadDoc"]["properties"]["hpa"]["anyOf"][0]["$ref"] == "#/$defs/HpaModel"
+    references = set(re.findall(r"#/\$defs/(\w+)", json.dumps(schema)))
+    assert references <= set(schema["$defs"])
     duration = schema["properties"]["tick"]
     assert {part["type"] for part in duration["anyOf"]} == {"number", "string"}
 

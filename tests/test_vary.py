@@ -94,6 +94,14 @@ def test_paths_reach_hpas_of_workloads_and_of_stacks() -> None:
     assert plain.replicas == load_scenario(SEED).stacks[0].replicas
 
 
+def test_a_pattern_passes_over_stacks_that_have_no_such_place() -> None:
+    changed = varied("hpa_target=44").stacks
+    assert changed[0].replicas.metrics[0].target == 44.0  # type: ignore[union-attr]
+    assert changed[1] == load_scenario(SEED).stacks[1]
+    slow = varied("stacks.hpa-default.replicas.behavior.scale_down.stabilization_s=60").stacks[0]
+    assert slow.replicas.behavior.scale_down.stabilization_s == 60  # type: ignore[union-attr]
+
+
 def test_defaults_are_varied_before_they_are_merged() -> None:
     assert varied("defaults.workload.slo=98%").cluster.workloads[0].slo_target == 0.98
 

@@ -29,8 +29,8 @@ from envs.controllers.scores import (
     LEAST_ALLOCATED,
     MOST_ALLOCATED,
     balanced_scores,
-    count_feasible_groups,
     fit_scores,
+    gather_feasible,
     normalize,
     spread_scores,
 )
@@ -108,6 +108,8 @@ class SchedulerScratch(NamedTuple):
     has_keys: BOOL  # (B, G) the group's nodes have all soft spread keys
     counts_all: I1  # (B, W, K) soft constraint counts every group that has its key; -1 = not known yet
     group_of: I4  # (B, N) by place in `feasible`
+    core: F8  # (B, 6, N) by place in `feasible`: allocatable, used, scored use; CPU and memory each
+    core_ok: BOOL  # (B,)
     spread_sum: F8  # (B, N) by place in `feasible`
     bonus: I8  # (B, G) weighted taint and affinity scores
     weight: F8  # (B, K)
@@ -191,6 +193,8 @@ def scheduler_scratch(classes: Classes, topology: Topology, nodes: Nodes, pods: 
         has_keys=np.zeros((b, g), np.bool_),
         counts_all=np.full((b, w, k), -1, np.int8),
         group_of=ints(b, n),
+        core=np.zeros((b, 6, n)),
+        core_ok=np.zeros(b, np.bool_),
         spread_sum=np.zeros((b, n)),
         bonus=longs(b, g),
         weight=np.zeros((b, k)),
@@ -293,7 +297,7 @@ def score_feasible(
     classes: Any, topology: Any, groups: Any, nodes: Any, profile: Any, b: int, w: int, scratch: Any
 ) -> None:
     """scratch.score = the weighted sum of all plugins for each feasible node."""
-    count_feasible_groups(nodes, b, scratch)
+    gather_feasible(groups, nodes, b, scratch)
     soft = scratch.fit.terms[b] & SOFT_SPREAD
     if soft:
         spread_scores(classes, topology, nodes, b, w, scratch)

@@ -58,6 +58,69 @@ def broken_line(x: Any, y: Any, points: int, b: int, utilization: int) -> int:
 
 
 @inner
+def gather_feasible(groups: Any, nodes: Any, b: int, scratch: Any) -> None:
+    """Lay out the feasible nodes side by side, so that the loops over them run on vectors.
+
+    group_of, in_group (feasible nodes of a group), and core: allocatable CPU and memory, used, used
+    with the scoring defaults. core_ok: every node has both, small enough to be exact as floats.
+    """
+    in_group, feasible, group, group_of = (
+        scratch.in_group[b],
+        scratch.feasible[b],
+        nodes.group[b],
+        scratch.group_of[b],
+    )
+    alloc, used, score_used, core = groups.alloc[b], nodes.used[b], nodes.score_used[b], scratch.core[b]
+    for g in range(in_group.shape[0]):
+        in_group[g] = 0
+    ok = True
+    for i in range(scratch.n_feasible[b]):
+        n = feasible[i]
+        g = group[n]
+        group_of[i] = g
+        in_group[g] += 1
+        for r in range(2):
+            core[r, i] = float(alloc[g, r])
+            core[2 + r, i] = float(used[n, r])
+            core[4 + r, i] = float(score_used[n, r])
+            ok = ok and 0 < alloc[g, r] < _EXACT // 128
+    scratch.core_ok[b] = ok
+
+
+@inner
+def is_core(resource: Any) -> bool:
+    """Whether a plugin looks at CPU and memory alone, as by default."""
+    return resource.shape[0] == 2 and resource[0] == CPU and resource[1] == MEM
+
+
+@inner
+def _fit_core(core: Any, request: Any, weight: Any, least: bool, found: int, out: Any) -> None:
+    """Least- or MostAllocated over CPU and memory alone; floats hold every whole number here exactly."""
+    cpu, mem, used_cpu, used_mem = core[0], core[1], core[4], core[5]
+    ask_cpu, ask_mem = float(request[CPU]), float(request[MEM])
+    by_cpu, by_mem = float(weight[0]), float(weight[1])
+    weights = max(by_cpu + by_mem, 1.0)
+    for i in range(found):
+        x, y = min(used_cpu[i] + ask_cpu, cpu[i]), min(used_mem[i] + ask_mem, mem[i])
+        if least:
+            x, y = cpu[i] - x, mem[i] - y
+        x, y = math.floor(MAX_SCORE * x / cpu[i]), math.floor(MAX_SCORE * y / mem[i])
+        out[i] = int((x * by_cpu + y * by_mem) / weights)
+
+
+@inner
+def _balanced_core(core: Any, request: Any, found: int, out: Any) -> None:
+    """BalancedAllocation over CPU and memory alone: the deviation of two shares is half their distance."""
+    cpu, mem, used_cpu, used_mem = core[0], core[1], core[2], core[3]
+    ask_cpu, ask_mem = float(request[CPU]), float(request[MEM])
+    for i in range(found):
+        gap = min(used_cpu[i] / cpu[i], 1.0) - min(used_mem[i] / mem[i], 1.0)
+        before = int((1.0 - abs(gap / 2.0)) * MAX_SCORE)
+        gap = min((used_cpu[i] + ask_cpu) / cpu[i], 1.0) - min((used_mem[i] + ask_mem) / mem[i], 1.0)
+        out[i] = 50 + ((50 + int((1.0 - abs(gap / 2.0)) * MAX_SCORE) - before) >> 1)
+
+
+@inner
 def fit_scores(classes: Any, groups: Any, nodes: Any, profile: Any, b: int, w: int, scratch: Any) -> None:
     """NodeResourcesFit of each feasible node into scratch.fit_score: weighted mean over resources.
 
@@ -70,6 +133,9 @@ def fit_scores(classes: Any, groups: Any, nodes: Any, profile: Any, b: int, w: i
     req, score_req, alloc = classes.req[b, w], classes.score_req[b, w], groups.alloc[b]
     used, score_used, group_of = nodes.used[b], nodes.score_used[b], scratch.group_of[b]
     feasible, out = scratch.feasible[b], scratch.fit_score[b]
+    if strategy != CAPACITY_RATIO and is_core(resource) and scratch.core_ok[b]:
+        _fit_core(scratch.core[b], score_req, weight, strategy == LEAST_ALLOCATED, scratch.n_feasible[b], out)
+        return
     for i in range(scratch.n_feasible[b]):
         n, g, total, weights = feasible[i], group_of[i], 0, 0
         for q in range(resource.shape[0]):
@@ -136,8 +202,7 @@ def balanced_scores(
     """BalancedAllocation of each feasible node into scratch.balanced.
 
     Since 1.36 it is the change that the pod makes: 50 + (50 + after - before) / 2, so neutral is 75.
-    0 for a pod without requests, for which the plugin is skipped. CPU and memory alone, the default,
-    take the short way: the deviation of two shares is half their distance.
+    0 for a pod without requests, for which the plugin is skipped.
     """
     feasible, group_of, out = scratch.feasible[b], scratch.group_of[b], scratch.balanced[b]
     resource, req, alloc, used = (
@@ -147,21 +212,13 @@ def balanced_scores(
         nodes.used[b],
     )
     skipped = is_best_effort(profile.balanced_resource, classes.req, b, w)
-    core = resource.shape[0] == 2 and resource[0] == CPU and resource[1] == MEM
-    cpu, mem = req[CPU], req[MEM]
+    if not skipped and is_core(resource) and scratch.core_ok[b]:
+        _balanced_core(scratch.core[b], req, scratch.n_feasible[b], out)
+        return
     for i in range(scratch.n_feasible[b]):
         n, g = feasible[i], group_of[i]
-        if skipped:
-            out[i] = 0
-        elif core and alloc[g, CPU] > 0 and alloc[g, MEM] > 0:
-            a, m = float(alloc[g, CPU]), float(alloc[g, MEM])
-            gap = min(float(used[n, CPU]) / a, 1.0) - min(float(used[n, MEM]) / m, 1.0)
-            before = int((1.0 - abs(gap / 2.0)) * MAX_SCORE)
-            gap = min(float(used[n, CPU] + cpu) / a, 1.0) - min(float(used[n, MEM] + mem) / m, 1.0)
-            out[i] = 50 + (50 + int((1.0 - abs(gap / 2.0)) * MAX_SCORE) - before) // 2
-        else:
-            before = balance(resource, req, alloc, used, g, n, 0)
-            out[i] = 50 + (50 + balance(resource, req, alloc, used, g, n, 1) - before) // 2
+        before = balance(resource, req, alloc, used, g, n, 0)
+        out[i] = 0 if skipped else 50 + (50 + balance(resource, req, alloc, used, g, n, 1) - before) // 2
 
 
 @inner
@@ -177,22 +234,6 @@ def normalize(raw: Any, present: Any, reverse: bool, out: Any) -> None:
     for i in range(raw.shape[0]):
         score = raw[i] * MAX_SCORE // highest if highest > 0 and present[i] > 0 else 0
         out[i] = MAX_SCORE - score if reverse else score
-
-
-@inner
-def count_feasible_groups(nodes: Any, b: int, scratch: Any) -> None:
-    """scratch.in_group = how many feasible nodes each group has; group_of = the group of each."""
-    in_group, feasible, group, group_of = (
-        scratch.in_group[b],
-        scratch.feasible[b],
-        nodes.group[b],
-        scratch.group_of[b],
-    )
-    for g in range(in_group.shape[0]):
-        in_group[g] = 0
-    for i in range(scratch.n_feasible[b]):
-        group_of[i] = group[feasible[i]]
-        in_group[group_of[i]] += 1
 
 
 @inner
@@ -309,7 +350,7 @@ def spread_scores(classes: Any, topology: Any, nodes: Any, b: int, w: int, scrat
 
     Raw: the rounded sum over the constraints, fewer is better; -1 without one of the keys.
     Normalised: 100 (max + min - raw) / max over the nodes that have the keys, 100 when max is 0; 0
-    for the others. After `count_feasible_groups`.
+    for the others. After `gather_feasible`.
     """
     _prepare_spread(classes, topology, nodes, b, w, scratch)
     _sum_spread(classes, topology, nodes, b, w, scratch)
@@ -323,10 +364,13 @@ def spread_scores(classes: Any, topology: Any, nodes: Any, b: int, w: int, scrat
     for i in range(found):
         raw = round_half_up(max(total[i], -1.0))
         raws[i] = raw
-        if raw >= 0:
-            lowest, highest = min(lowest, raw), max(highest, raw)
-    for i in range(found):
-        if raws[i] < 0:
-            out[i] = 0
-        else:
-            out[i] = hundredths(highest + lowest - raws[i], highest) if highest > 0 else MAX_SCORE
+        lowest = min(lowest, raw if raw >= 0 else lowest)
+        highest = max(highest, raw)
+    if highest == 0:
+        for i in range(found):
+            out[i] = MAX_SCORE if raws[i] >= 0 else 0
+        return
+    whole = float(highest)
+    for i in range(found):  # sums of a few thousand pods: exact in floats
+        score = int(float(MAX_SCORE * (highest + lowest - raws[i])) / whole)
+        out[i] = score if raws[i] >= 0 else 0

@@ -1,33 +1,17 @@
 """Memory as a hard limit: containers over their limit restart, nodes over their memory evict.
 
-A pod's use is its workload's mean times a factor of its own (lognormal, CV 0.1), drawn once from
-its slot and birth time: pods of one workload do not all hit the limit in the same second.
+A pod's use is its workload's mean times a factor of its own (envs.sim.pods.own_factor), so that
+pods of one workload do not all hit the limit in the same second.
 """
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from envs.sim.flow import OOM, PODS_EVICTED
 from envs.sim.jit import inner
-from envs.sim.pods import restart_pod, terminate_pod
+from envs.sim.pods import MEM_CEILING, restart_pod, terminate_pod
 from envs.sim.state import MEM, POD_READY
-
-SPREAD = 0.1  # CV of memory use between pods of one workload
-CEILING = 1.5  # no pod uses more than this times its workload's mean: cheap test before any work
-
-
-@inner
-def own_factor(pods: Any, b: int, p: int) -> float:
-    """Factor of pod p, fixed for its life, in [1/CEILING, CEILING]."""
-    h = (p * 2654435761 + int(pods.created_s[b, p] * 1000.0) * 40503) % 4294967296
-    h = (h * 1103515245 + 12345) % 4294967296
-    u = (h + 0.5) / 4294967296.0
-    h = (h * 22695477 + 1) % 4294967296
-    v = (h + 0.5) / 4294967296.0
-    z = math.sqrt(-2.0 * math.log(u)) * math.cos(6.283185307179586 * v)
-    return min(max(math.exp(SPREAD * z - 0.5 * SPREAD * SPREAD), 1.0 / CEILING), CEILING)
 
 
 @inner
@@ -37,7 +21,7 @@ def enforce_memory(s: Any, b: int, row: int, tick_end_s: float) -> None:
     for w in range(s.flow.speed.shape[1]):
         if s.flow.n_ready[b, w] == 0:
             continue
-        use = s.flow.mem_per_pod_gib[b, w] * CEILING
+        use = s.flow.mem_per_pod_gib[b, w] * MEM_CEILING
         over_request = over_request or use > s.service.mem_request_gib[b, w] + 1e-9
         if use > s.service.mem_limit_gib[b, w]:
             _restart_over_limit(s, b, w, row, tick_end_s)
@@ -51,7 +35,7 @@ def _restart_over_limit(s: Any, b: int, w: int, row: int, tick_end_s: float) -> 
     while p >= 0:
         following = s.pods.next_w[b, p]
         if s.pods.phase[b, p] == POD_READY:
-            use = s.flow.mem_per_pod_gib[b, w] * own_factor(s.pods, b, p)
+            use = s.flow.mem_per_pod_gib[b, w] * s.pods.mem_factor[b, p]
             if use > s.service.mem_limit_gib[b, w]:
                 restart_pod(s.pods, s.flow, s.clock, s.service, s.rng, b, p, tick_end_s, tick_end_s)
                 if row >= 0:
@@ -67,7 +51,7 @@ def _relieve_nodes(s: Any, b: int, row: int, tick_end_s: float) -> None:
     for p in range(s.pods.hi[b]):
         if s.pods.phase[b, p] == POD_READY:
             w = s.pods.workload[b, p]
-            s.scratch.node_mem[b, s.pods.node[b, p]] += s.flow.mem_per_pod_gib[b, w] * own_factor(s.pods, b, p)
+            s.scratch.node_mem[b, s.pods.node[b, p]] += s.flow.mem_per_pod_gib[b, w] * s.pods.mem_factor[b, p]
     for n in range(s.nodes.hi[b]):
         g = s.nodes.group[b, n]
         if g < 0:
@@ -88,7 +72,7 @@ def _furthest_over(s: Any, b: int, n: int) -> int:
     while p >= 0:
         if s.pods.phase[b, p] == POD_READY:
             w = s.pods.workload[b, p]
-            over = s.flow.mem_per_pod_gib[b, w] * own_factor(s.pods, b, p) - s.service.mem_request_gib[b, w]
+            over = s.flow.mem_per_pod_gib[b, w] * s.pods.mem_factor[b, p] - s.service.mem_request_gib[b, w]
             if over > excess:
                 worst, excess = p, over
         p = s.pods.next_n[b, p]

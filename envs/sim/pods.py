@@ -15,6 +15,22 @@ from envs.sim.jit import inner
 from envs.sim.random import RNG_START, lognormal
 from envs.sim.state import POD_FREE, POD_PENDING, POD_READY, POD_STARTING, POD_TERMINATING
 
+MEM_SPREAD = 0.1  # CV of memory use between the pods of one workload
+MEM_CEILING = 1.5  # no pod uses more than this times its workload's mean
+
+
+@inner
+def own_factor(p: int, now_s: float) -> float:
+    """Memory factor of a pod for life, in [1/MEM_CEILING, MEM_CEILING]: lognormal, hashed from slot and birth."""
+    h = (p * 2654435761 + int(now_s * 1000.0) * 40503) % 4294967296
+    h = (h * 1103515245 + 12345) % 4294967296
+    u = (h + 0.5) / 4294967296.0
+    h = (h * 22695477 + 1) % 4294967296
+    v = (h + 0.5) / 4294967296.0
+    z = math.sqrt(-2.0 * math.log(u)) * math.cos(6.283185307179586 * v)
+    factor = math.exp(MEM_SPREAD * z - 0.5 * MEM_SPREAD * MEM_SPREAD)
+    return min(max(factor, 1.0 / MEM_CEILING), MEM_CEILING)
+
 
 @inner
 def create_pod(pods: Any, flow: Any, clock: Any, classes: Any, b: int, w: int, now_s: float) -> int:
@@ -34,6 +50,7 @@ def create_pod(pods: Any, flow: Any, clock: Any, classes: Any, b: int, w: int, n
     pods.created_s[b, p] = now_s
     pods.ready_s[b, p] = math.inf
     pods.gone_s[b, p] = math.inf
+    pods.mem_factor[b, p] = own_factor(p, now_s)
     head = pods.first_of[b, w]
     pods.next_w[b, p] = head
     pods.prev_w[b, p] = -1
@@ -122,9 +139,7 @@ def make_ready(pods: Any, flow: Any, clock: Any, b: int, p: int, tick_end_s: flo
     flow.n_starting[b, w] -= 1
     flow.n_ready[b, w] += 1
     flow.ready_pod_s[b, w] += tick_end_s - pods.ready_s[b, p]
-    young = pods.ready_s[b, p] + 420.0
-    if young > flow.young_until_s[b, w]:
-        flow.young_until_s[b, w] = young
+    flow.young_until_s[b, w] = max(flow.young_until_s[b, w], pods.ready_s[b, p] + 420.0)
     _deactivate(clock, b, p)
 
 

@@ -117,6 +117,7 @@ class Pods(NamedTuple):
     bound_s: F8  # (B, P)
     ready_s: F8  # (B, P) when it became, or will become, Ready; inf while pending
     gone_s: F8  # (B, P) end of termination; inf unless terminating
+    mem_factor: F8  # (B, P) memory use over its workload's mean, drawn at birth
     next_w: I4  # (B, P) workload list
     prev_w: I4  # (B, P)
     next_n: I4  # (B, P) node list
@@ -158,6 +159,7 @@ def empty_pods(b: int, w: int, p: int) -> Pods:
         bound_s=np.zeros((b, p)),
         ready_s=np.full((b, p), np.inf),
         gone_s=np.full((b, p), np.inf),
+        mem_factor=np.ones((b, p)),
         next_w=minus.copy(),
         prev_w=minus.copy(),
         next_n=minus.copy(),

@@ -45,7 +45,7 @@ HOSTNAME_LABEL = "kubernetes.io/hostname"
 MISSING = "\0missing"
 _measure, _spread_ok, _spread_scores = placement.measure, placement.spread_ok, scores.spread_scores
 _fit_scores, _balanced_scores, _best_effort = scores.fit_scores, scores.balanced_scores, scores.is_best_effort
-_count_groups = scores.count_feasible_groups
+_gather = scores.gather_feasible
 _normalize = scores.normalize
 
 
@@ -58,16 +58,16 @@ def spread_filter(classes: Any, topology: Any, nodes: Any, scratch: Any, out: An
 
 
 @kernel
-def spread_score(classes: Any, topology: Any, nodes: Any, scratch: Any) -> None:
+def spread_score(classes: Any, topology: Any, groups: Any, nodes: Any, scratch: Any) -> None:
     """Raw and normalised soft spread scores of scratch.feasible for class 0."""
-    _count_groups(nodes, 0, scratch)
+    _gather(groups, nodes, 0, scratch)
     _spread_scores(classes, topology, nodes, 0, 0, scratch)
 
 
 @kernel
 def resource_scores(classes: Any, groups: Any, nodes: Any, profile: Any, scratch: Any) -> bool:
     """NodeResourcesFit and BalancedAllocation of scratch.feasible; whether the latter is skipped."""
-    _count_groups(nodes, 0, scratch)
+    _gather(groups, nodes, 0, scratch)
     _fit_scores(classes, groups, nodes, profile, 0, 0, scratch)
     _balanced_scores(classes, groups, nodes, profile, 0, 0, scratch)
     return _best_effort(profile.balanced_resource, classes.req, 0, 0)
@@ -367,7 +367,7 @@ def spread_score_case(case: Case) -> Result:
     world.scratch.n_feasible[0] = len(feasible)
     for i, name in enumerate(feasible):
         world.scratch.feasible[0, i] = names.index(name)
-    spread_score(world.classes, world.topology, world.nodes, world.scratch)
+    spread_score(world.classes, world.topology, world.groups, world.nodes, world.scratch)
     raw = [max(0, int(x)) for x in world.scratch.spread_raw[0, : len(feasible)]]
     normalized = [int(x) for x in world.scratch.spread[0, : len(feasible)]]
     got = {

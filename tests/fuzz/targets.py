@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import gzip
+import io
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import yaml
 
 from envs.manifest_files import parse_manifests
 from envs.manifests import draft_from_objects
 from envs.prices import load_book
-from envs.scenario_draft import draft_text
+from envs.scenario_draft import draft_from_load, draft_text
 from envs.scenario_file import GALLERY, load_scenario, scenario_from_document
 from envs.stack_file import STACKS, load_stack
-from envs.trace_file import read_trace
-from envs.trace_stats import describe_trace
 from envs.vary import expand
 from envs.yaml_reader import only_mapping, parse_yaml
 from tests.fuzz.mutate import NASTY_VALUES, mutate_bytes, mutate_cells, mutate_tree
@@ -47,7 +48,8 @@ def targets() -> list[Target]:
         Target("scenario", 0.35, _yaml_inputs(scenarios), _load_scenario),
         Target("stack", 0.15, _yaml_inputs(sorted(STACKS.glob("*.yaml"))), _load_stack),
         Target("trace", 0.12, _csv_inputs(traces), _load_trace),
-        Target("gzip", 0.03, _gzip_inputs(traces), _load_gzip),
+        Target("gzip", 0.02, _gzip_inputs(traces), _load_gzip),
+        Target("parquet", 0.01, _parquet_inputs(), _load_parquet),
         Target("prices", 0.1, _price_inputs(), _load_prices),
         Target("manifests", 0.2, _yaml_inputs(objects), _load_manifests),
         Target("vary", 0.05, _vary_inputs(), _load_varied),
@@ -89,6 +91,17 @@ def _gzip_inputs(files: Sequence[Path]) -> Mutate:
     return make
 
 
+def _parquet_inputs() -> Mutate:
+    packed = io.BytesIO()
+    times = [60.0 * i for i in range(200)]
+    pq.write_table(pa.table({"time_s": times, "web": [t % 7 for t in times]}), packed)
+
+    def make(i: int, rng: random.Random) -> bytes:
+        return mutate_bytes(packed.getvalue(), [packed.getvalue()], rng)
+
+    return make
+
+
 def _price_inputs() -> Mutate:
     csv_inputs, yaml_inputs = _csv_inputs([SEEDS / "prices.csv"]), _yaml_inputs([SEEDS / "prices.yaml"])
 
@@ -120,11 +133,22 @@ def _load_stack(data: bytes, folder: Path) -> object:
 
 
 def _load_trace(data: bytes, folder: Path) -> object:
-    return describe_trace(read_trace(_written(folder / "trace.csv", data)))
+    return _drafted(_written(folder / "trace.csv", data), folder)
 
 
 def _load_gzip(data: bytes, folder: Path) -> object:
-    return describe_trace(read_trace(_written(folder / "trace.csv.gz", data)))
+    return _drafted(_written(folder / "trace.csv.gz", data), folder)
+
+
+def _load_parquet(data: bytes, folder: Path) -> object:
+    return _drafted(_written(folder / "trace.parquet", data), folder)
+
+
+def _drafted(load: Path, folder: Path) -> object:
+    """What `scenario init --load` does: the draft of a load that was read is a scenario."""
+    out = folder / "out.yaml"
+    text = draft_text(draft_from_load(load, out))
+    return scenario_from_document(only_mapping(parse_yaml(text, file=out), file=out), out)
 
 
 def _load_prices(data: bytes, folder: Path) -> object:
