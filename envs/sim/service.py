@@ -86,7 +86,7 @@ def service_tick(
     service_s, cv: lognormal service time at speed 1; speed in (0, 1] slows it (CPU contention).
     backlog: requests waiting at the start, as returned for the tick before.
     Returns (good, bad, timed_out, served, backlog, busy_slots_mean): arrivals + backlog before =
-    served + timed_out + backlog after, good + bad = served + timed_out. The bad share does not fall
+    served + timed_out + backlog after, good + bad = served + timed_out. Within 0.01, the bad share does not fall
     with more backlog and does not rise with more replicas.
     """
     total = arrivals + backlog
