@@ -139,9 +139,7 @@ def make_ready(pods: Any, flow: Any, clock: Any, b: int, p: int, tick_end_s: flo
     flow.n_starting[b, w] -= 1
     flow.n_ready[b, w] += 1
     flow.ready_pod_s[b, w] += tick_end_s - pods.ready_s[b, p]
-    young = pods.ready_s[b, p] + 420.0
-    if young > flow.young_until_s[b, w]:
-        flow.young_until_s[b, w] = young
+    flow.young_until_s[b, w] = max(flow.young_until_s[b, w], pods.ready_s[b, p] + 420.0)
     _deactivate(clock, b, p)
 
 
