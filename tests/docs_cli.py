@@ -14,8 +14,9 @@ from optimizer.cli import app
 HEAD = """\
 # Command line
 
-Every command answers `--help`. Exit codes: 0 done; 2 bad input (one line on stderr that names the file, the field,
-the value and the mend; nothing is written); 130 interrupted. This page is written by `python -m tests.docs_fields`.
+Every command answers `--help`. Exit codes: 0 done; 2 bad input (one line on stderr that names the file, the
+field, the value and the mend; nothing is written); 130 interrupted.
+This page is written by `python -m tests.docs_fields`.
 """
 
 

@@ -96,7 +96,9 @@ def _depth(name: str, sections: dict[str, Schema]) -> int:
     order = [next(iter(sections))]
     for known in order:
         named = json.dumps(sections[known].get("properties", {})).split('"#/$defs/')[1:]
-        order += [n for n in dict.fromkeys(text.split('"')[0] for text in named) if n in sections and n not in order]
+        order += [
+            n for n in dict.fromkeys(text.split('"')[0] for text in named) if n in sections and n not in order
+        ]
     return order.index(name) if name in order else len(order)
 
 
@@ -155,7 +157,15 @@ def _simple(field: Schema) -> str:
 
 
 def _bounds(field: Schema) -> str:
-    signs = {"minimum": "≥", "ge": "≥", "exclusiveMinimum": ">", "gt": ">", "maximum": "≤", "le": "≤", "lt": "<"}
+    signs = {
+        "minimum": "≥",
+        "ge": "≥",
+        "exclusiveMinimum": ">",
+        "gt": ">",
+        "maximum": "≤",
+        "le": "≤",
+        "lt": "<",
+    }
     signs["exclusiveMaximum"] = "<"
     found = [f"{sign} {_plain(field[key])}" for key, sign in signs.items() if key in field]
     return f" ({', '.join(found)})" if found else ""
@@ -189,7 +199,10 @@ def main() -> int:
     """Write the pages, or with --check name the stale ones and fail."""
     old = stale()
     if "--check" in sys.argv[1:]:
-        print("\n".join(f"docs/{name} is stale: python -m tests.docs_fields" for name in old), end="\n" * bool(old))
+        print(
+            "\n".join(f"docs/{name} is stale: python -m tests.docs_fields" for name in old),
+            end="\n" * bool(old),
+        )
         return 1 if old else 0
     for name in old:
         (DOCS / name).parent.mkdir(parents=True, exist_ok=True)
