@@ -29,6 +29,8 @@ QUANTITIES = {
     "Usd": "money",
     "Count": "whole number",
 }
+SIGNS = {"minimum": "≥", "ge": "≥", "exclusiveMinimum": ">", "gt": ">"}
+SIGNS |= {"maximum": "≤", "le": "≤", "exclusiveMaximum": "<", "lt": "<"}
 UNITS = """\
 | kind | a plain number is | as text |
 |---|---|---|
@@ -43,9 +45,9 @@ UNITS = """\
 SCENARIO = """\
 # Scenario fields
 
-Every key of a scenario file; [the guide](../guides/scenario.md) explains how they work together. An unknown key is an error
-that names the nearest right one. `trimtab scenario schema --out scenario.schema.json` writes the same as a JSON Schema,
-for completion in your editor. This page is written by `python -m tests.docs_fields`.
+Every key of a scenario file; [the guide](../guides/scenario.md) explains how they work together. An unknown
+key is an error that names the nearest right one. `trimtab scenario schema --out scenario.schema.json` writes
+the same as a JSON Schema, for completion in your editor. This page is written by `python -m tests.docs_fields`.
 """
 STACK = """\
 # Stack fields
@@ -96,9 +98,7 @@ def _depth(name: str, sections: dict[str, Schema]) -> int:
     order = [next(iter(sections))]
     for known in order:
         named = json.dumps(sections[known].get("properties", {})).split('"#/$defs/')[1:]
-        order += [
-            n for n in dict.fromkeys(text.split('"')[0] for text in named) if n in sections and n not in order
-        ]
+        order += [n for n in dict.fromkeys(text.split('"')[0] for text in named) if n in sections and n not in order]
     return order.index(name) if name in order else len(order)
 
 
@@ -157,17 +157,7 @@ def _simple(field: Schema) -> str:
 
 
 def _bounds(field: Schema) -> str:
-    signs = {
-        "minimum": "≥",
-        "ge": "≥",
-        "exclusiveMinimum": ">",
-        "gt": ">",
-        "maximum": "≤",
-        "le": "≤",
-        "lt": "<",
-    }
-    signs["exclusiveMaximum"] = "<"
-    found = [f"{sign} {_plain(field[key])}" for key, sign in signs.items() if key in field]
+    found = [f"{sign} {_plain(field[key])}" for key, sign in SIGNS.items() if key in field]
     return f" ({', '.join(found)})" if found else ""
 
 
@@ -198,17 +188,14 @@ def _plain(value: object) -> str:
 def main() -> int:
     """Write the pages, or with --check name the stale ones and fail."""
     old = stale()
-    if "--check" in sys.argv[1:]:
-        print(
-            "\n".join(f"docs/{name} is stale: python -m tests.docs_fields" for name in old),
-            end="\n" * bool(old),
-        )
-        return 1 if old else 0
     for name in old:
+        if "--check" in sys.argv[1:]:
+            print(f"docs/{name} is stale; run: python -m tests.docs_fields")
+            continue
         (DOCS / name).parent.mkdir(parents=True, exist_ok=True)
         (DOCS / name).write_text(PAGES[name](), encoding="utf-8")
         print(f"wrote docs/{name}")
-    return 0
+    return 1 if old and "--check" in sys.argv[1:] else 0
 
 
 if __name__ == "__main__":
