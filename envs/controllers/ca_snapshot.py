@@ -209,7 +209,7 @@ def rollback(classes: Any, topology: Any, nodes: Any, fork: Any, b: int, mark: i
 
 
 @inner
-def free_slot(nodes: Any, fork: Any, b: int) -> int:
+def free_slot(nodes: Any, fork: Any, b: int) -> Any:
     """A slot for the next simulated node, -1 = none left. The free stack itself is not touched."""
     from_stack = 0
     for k in range(fork.at[b, N_OPEN]):
