@@ -211,9 +211,7 @@ def emit_group(unneeded: Any, crop: Any, b: int, side: int, g: int) -> None:
 
 
 @inner
-def crop_to_budgets(
-    unneeded: Any, crop: Any, group: Any, atomic: Any, b: int, total: int, drains: int
-) -> None:
+def crop_to_budgets(unneeded: Any, crop: Any, group: Any, atomic: Any, b: int, total: int, drains: int) -> None:
     """Keep what fits `total` deletions and `drains` drains, both less what is in flight.
 
     group (B, planes, G): REGISTERED are the nodes of each group that exist; an all-or-nothing group

@@ -120,9 +120,7 @@ def shortcut_last(classes: Any, topology: Any, cap: Any, pending: Any, fork: Any
 
 
 @inner
-def spread_only(
-    classes: Any, topology: Any, groups: Any, nodes: Any, fit: Any, b: int, w: int, n: int
-) -> bool:
+def spread_only(classes: Any, topology: Any, groups: Any, nodes: Any, fit: Any, b: int, w: int, n: int) -> bool:
     """Class w has a hostname spread, and it is spread that keeps it off node n. After `measure`."""
     on_hostname = False
     for k in range(classes.spread_key.shape[2]):
@@ -130,9 +128,7 @@ def spread_only(
     if not on_hostname or not fit.terms[b] & HARD_SPREAD:
         return False
     g = nodes.group[b, n]
-    if not classes.fits_group[b, w, g] or not resources_fit(
-        classes.req, groups.alloc, nodes.used, b, w, g, n
-    ):
+    if not classes.fits_group[b, w, g] or not resources_fit(classes.req, groups.alloc, nodes.used, b, w, g, n):
         return False
     return not spread_ok(classes, topology, nodes, b, w, n, fit)
 
@@ -161,9 +157,7 @@ def use_opened(classes: Any, topology: Any, groups: Any, nodes: Any, fork: Any, 
 
 
 @inner
-def use_any(
-    classes: Any, topology: Any, groups: Any, nodes: Any, fork: Any, b: int, w: int, newest: int
-) -> bool:
+def use_any(classes: Any, topology: Any, groups: Any, nodes: Any, fork: Any, b: int, w: int, newest: int) -> bool:
     """Put one pod of class w on any node but `newest` (slot), real ones too; those go to the journal.
 
     Upstream does so where only a hostname spread keeps the pod off the newest node, and then counts
@@ -178,7 +172,8 @@ def use_any(
                 if fork.opened[b, k, O_SLOT] == n:
                     fork.opened[b, k, O_HAS_PODS] = 1
                     return True
-            log_arrival(fork, b, max(0, log_move(fork, b, w, -1, -1, True)), n)
+            entry = max(0, log_move(fork.at, fork.move, b, w, -1, -1, True))
+            log_arrival(fork.move, fork.node, b, entry, n)
             return True
         refresh = False
     return False

@@ -92,7 +92,7 @@ class Options(NamedTuple):
 
 def plain_classes(classes: Classes) -> BOOL:
     """(B, W + 1) classes that only resources, selectors and taints bind; last: all of them are such."""
-    hard = ((classes.spread_key >= 0) & classes.spread_hard).any(axis=2)
+    hard: Any = ((classes.spread_key >= 0) & classes.spread_hard).any(axis=2)
     for key in (classes.anti_key, classes.ranti_key, classes.aff_key):
         hard |= (key >= 0).any(axis=2)
     return np.concatenate([~hard, ~hard.any(axis=1, keepdims=True)], axis=1)

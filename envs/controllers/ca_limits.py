@@ -94,9 +94,7 @@ def sort_by_size(members: Any, sizes: Any, n: int) -> None:
 
 
 @inner
-def balance(
-    group: Any, member: int, size: int, new_size: int, max_nodes: Any, b: int, n_members: int, n: int
-) -> int:
+def balance(group: Any, member: int, size: int, new_size: int, max_nodes: Any, b: int, n_members: int, n: int) -> int:
     """Spread n new nodes over the first n_members groups of plane `member`, smallest first.
 
     group (B, planes, G); `size` and `new_size` are planes too, max_nodes (B, G). Returns the number

@@ -32,6 +32,7 @@ from envs.controllers.ca_layout import (
     VERDICT,
 )
 from envs.controllers.ca_snapshot import (
+    charge,
     log_arrival,
     log_move,
     mark_found,
@@ -39,9 +40,9 @@ from envs.controllers.ca_snapshot import (
     node_at,
     place_pod,
     rollback,
-    shift,
 )
 from envs.controllers.disruption import NO_LIMIT
+from envs.controllers.placement import count_pod
 from envs.sim.jit import inner
 from envs.sim.state import NODE_DRAINING, NODE_FREE, POD_TERMINATING
 
@@ -150,44 +151,32 @@ def relocate(
     classes: Any, topology: Any, groups: Any, nodes: Any, fork: Any, leaving: Any, b: int, n: int, count: int
 ) -> bool:
     """Take the leaving pods off node n and put each elsewhere; False = one found no place."""
-    first = fork.at[b, N_MOVES]
-    hi = np.int64(nodes.hi[b])
+    at, move, node, pod = fork.at, fork.move, fork.node, fork.pod
+    req, fits_group, alloc = classes.req, classes.fits_group, groups.alloc
+    group, phase, used, n_pods = nodes.group, nodes.phase, nodes.used, nodes.n_pods
+    first, hi, seen = at[b, N_MOVES], np.int64(nodes.hi[b]), not fork.plain[b, -1]
     for k in range(count):
-        w, counted = np.int64(leaving[b, L_CLASS, k]), leaving[b, L_COUNTED, k] == 1
-        if log_move(fork, b, w, leaving[b, L_POD, k], n, counted) < 0:
+        w, counted = leaving[b, L_CLASS, k], leaving[b, L_COUNTED, k] == 1
+        if log_move(at, move, b, w, leaving[b, L_POD, k], n, counted) < 0:
             return False
-        shift(classes, topology, nodes, fork, b, w, n, counted, -1)
+        charge(req, used, n_pods, b, w, n, -1)
+        if counted and seen:
+            count_pod(topology, nodes, b, w, n, -1)
     for k in range(count):
-        w, p = np.int64(leaving[b, L_CLASS, k]), np.int64(leaving[b, L_POD, k])
-        counted = leaving[b, L_COUNTED, k] == 1
+        w, p, counted = leaving[b, L_CLASS, k], leaving[b, L_POD, k], leaving[b, L_COUNTED, k] == 1
         if fork.plain[b, w]:  # as place_pod does, without a call that passes the tuples
-            step = next_fit(
-                classes.req,
-                classes.fits_group,
-                groups.alloc,
-                nodes.group,
-                nodes.phase,
-                nodes.used,
-                fork.at,
-                fork.node,
-                fork.pod,
-                b,
-                w,
-                p,
-                hi,
-                False,
-                -1,
-            )
-            if step >= hi:
-                return False
-            dst = node_at(fork.at, fork.pod, b, p, hi, step)
-            mark_found(fork.at, fork.pod, b, p, dst, step)
-            shift(classes, topology, nodes, fork, b, w, dst, counted, 1)
+            step = next_fit(req, fits_group, alloc, group, phase, used, at, node, pod, b, w, p, hi, False, -1)
+            dst = node_at(at, pod, b, p, hi, step) if step < hi else -1
+            if dst >= 0:
+                mark_found(at, pod, b, p, dst, step)
+                charge(req, used, n_pods, b, w, dst, 1)
+                if counted and seen:
+                    count_pod(topology, nodes, b, w, dst, 1)
         else:
             dst = place_pod(classes, topology, groups, nodes, fork, b, w, p, False, counted)
         if dst < 0:
             return False
-        log_arrival(fork, b, first + k, dst)
+        log_arrival(move, node, b, first + k, dst)
     return True
 
 

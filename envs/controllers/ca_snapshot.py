@@ -49,16 +49,6 @@ def charge(req: Any, used: Any, n_pods: Any, b: int, w: int, n: int, delta: int)
 
 
 @inner
-def shift(
-    classes: Any, topology: Any, nodes: Any, fork: Any, b: int, w: int, n: int, counted: bool, delta: int
-) -> None:
-    """Like `charge`, and count the pod for spread and affinity where any class looks at them."""
-    charge(classes.req, nodes.used, nodes.n_pods, b, w, n, delta)
-    if counted and not fork.plain[b, -1]:
-        count_pod(topology, nodes, b, w, n, delta)
-
-
-@inner
 def try_node(
     classes: Any, topology: Any, groups: Any, nodes: Any, fork: Any, b: int, w: int, n: int, refresh: bool
 ) -> bool:
@@ -67,7 +57,9 @@ def try_node(
         measure(classes, topology, nodes, b, w, fork.fit)
     if not fits(classes, topology, groups, nodes, b, w, n, fork.fit):
         return False
-    shift(classes, topology, nodes, fork, b, w, n, True, 1)
+    charge(classes.req, nodes.used, nodes.n_pods, b, w, n, 1)
+    if not fork.plain[b, -1]:
+        count_pod(topology, nodes, b, w, n, 1)
     return True
 
 
@@ -165,52 +157,59 @@ def place_pod(
         n = node_at(fork.at, fork.pod, b, p, hi, step)
         if plain or fits(classes, topology, groups, nodes, b, w, n, fork.fit):
             mark_found(fork.at, fork.pod, b, p, n, step)
-            shift(classes, topology, nodes, fork, b, w, n, counted, 1)
+            charge(classes.req, nodes.used, nodes.n_pods, b, w, n, 1)
+            if counted and not fork.plain[b, -1]:
+                count_pod(topology, nodes, b, w, n, 1)
             return n
         step += 1
     return -1
 
 
 @inner
-def log_move(fork: Any, b: int, w: int, p: int, src: int, counted: bool) -> int:
+def log_move(at: Any, move: Any, b: int, w: int, p: int, src: int, counted: bool) -> int:
     """Journal that a pod leaves src (-1: it was on no node); the entry, -1 = journal full."""
-    i = fork.at[b, N_MOVES]
-    if i >= fork.move.shape[2]:
+    i = at[b, N_MOVES]
+    if i >= move.shape[2]:
         return -1
-    fork.at[b, N_MOVES] = i + 1
-    fork.move[b, M_CLASS, i] = w
-    fork.move[b, M_POD, i] = p
-    fork.move[b, M_SRC, i] = src
-    fork.move[b, M_DST, i] = -1
-    fork.move[b, M_COUNTED, i] = 1 if counted else 0
+    at[b, N_MOVES] = i + 1
+    move[b, M_CLASS, i] = w
+    move[b, M_POD, i] = p
+    move[b, M_SRC, i] = src
+    move[b, M_DST, i] = -1
+    move[b, M_COUNTED, i] = 1 if counted else 0
     return i
 
 
 @inner
-def log_arrival(fork: Any, b: int, i: int, dst: int) -> None:
+def log_arrival(move: Any, node: Any, b: int, i: int, dst: int) -> None:
     """Journal that the pod of entry i was put on dst."""
-    fork.move[b, M_DST, i] = dst
-    fork.move[b, M_OLDER, i] = fork.node[b, HEAD, dst]
-    fork.node[b, HEAD, dst] = i
+    move[b, M_DST, i] = dst
+    move[b, M_OLDER, i] = node[b, HEAD, dst]
+    node[b, HEAD, dst] = i
 
 
 @inner
 def rollback(classes: Any, topology: Any, nodes: Any, fork: Any, b: int, mark: int) -> None:
     """Undo every move from the newest down to entry `mark`."""
+    move, head, req, used, n_pods = fork.move, fork.node, classes.req, nodes.used, nodes.n_pods
+    seen = not fork.plain[b, -1]
     for i in range(fork.at[b, N_MOVES] - 1, mark - 1, -1):
-        w, counted = fork.move[b, M_CLASS, i], fork.move[b, M_COUNTED, i] == 1
-        dst = fork.move[b, M_DST, i]
+        w, counted = move[b, M_CLASS, i], seen and move[b, M_COUNTED, i] == 1
+        src, dst = move[b, M_SRC, i], move[b, M_DST, i]
         if dst >= 0:
-            fork.node[b, HEAD, dst] = fork.move[b, M_OLDER, i]
-        for end in range(2):
-            n = dst if end == 0 else fork.move[b, M_SRC, i]
-            if n >= 0:
-                shift(classes, topology, nodes, fork, b, w, n, counted, -1 if end == 0 else 1)
+            head[b, HEAD, dst] = move[b, M_OLDER, i]
+            charge(req, used, n_pods, b, w, dst, -1)
+            if counted:
+                count_pod(topology, nodes, b, w, dst, -1)
+        if src >= 0:
+            charge(req, used, n_pods, b, w, src, 1)
+            if counted:
+                count_pod(topology, nodes, b, w, src, 1)
     fork.at[b, N_MOVES] = mark
 
 
 @inner
-def free_slot(nodes: Any, fork: Any, b: int) -> int:
+def free_slot(nodes: Any, fork: Any, b: int) -> Any:
     """A slot for the next simulated node, -1 = none left. The free stack itself is not touched."""
     from_stack = 0
     for k in range(fork.at[b, N_OPEN]):

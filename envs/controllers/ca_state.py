@@ -140,18 +140,14 @@ class CaOutput(NamedTuple):
 
 def drain_flags(stack: ClusterAutoscaler) -> DrainFlags:
     """The stack's switches for pods that keep their node alive."""
-    return DrainFlags(
-        system_pods=stack.skip_nodes_with_system_pods, local_storage=stack.skip_nodes_with_local_storage
-    )
+    return DrainFlags(system_pods=stack.skip_nodes_with_system_pods, local_storage=stack.skip_nodes_with_local_storage)
 
 
 def labels_match(
     a: Mapping[str, str], b: Mapping[str, str], ignored: frozenset[str] | set[str] = IGNORED_LABELS
 ) -> bool:
     """Whether two node templates carry the same labels, ignored ones aside."""
-    return {k: v for k, v in a.items() if k not in ignored} == {
-        k: v for k, v in b.items() if k not in ignored
-    }
+    return {k: v for k, v in a.items() if k not in ignored} == {k: v for k, v in b.items() if k not in ignored}
 
 
 def pack_autoscaler(
@@ -202,9 +198,7 @@ def _similar(groups: Groups, labels: Sequence[Sequence[Mapping[str, str]]]) -> B
     return out
 
 
-def _quotas(
-    stacks: Sequence[ClusterAutoscaler], groups: Groups, pool_max: NDArray[np.int32] | None
-) -> Quotas:
+def _quotas(stacks: Sequence[ClusterAutoscaler], groups: Groups, pool_max: NDArray[np.int32] | None) -> Quotas:
     """Quota 0: cores and memory of the whole cluster; then one of nodes for each pool."""
     size, n = groups.price.shape
     pools = 0 if pool_max is None else pool_max.shape[1]

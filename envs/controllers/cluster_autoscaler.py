@@ -176,12 +176,12 @@ def pack_waiting(
         p = np.int64(waiting[b, L_CLASS, i])
         w = np.int64(pods.workload[b, p])
         if cls[b, P_FAILED, w] != loop:
-            entry = log_move(fork, b, w, p, -1, True)
+            entry = log_move(fork.at, fork.move, b, w, p, -1, True)
             n = -1
             if entry >= 0:
                 n = place_pod(classes, topology, groups, nodes, fork, b, w, p, True, True)
             if n >= 0:
-                log_arrival(fork, b, entry, n)
+                log_arrival(fork.move, fork.node, b, entry, n)
                 continue
             if entry >= 0:
                 fork.at[b, N_MOVES] = entry
