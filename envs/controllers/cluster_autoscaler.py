@@ -96,7 +96,7 @@ def take_stock(nodes: Any, state: Any, b: int, now_s: float, max_provision_s: fl
     """
     slot, node, group, node_s = state.slot, state.fork.node, state.group, state.node_s
     phases, group_of, created_s = nodes.phase, nodes.group, nodes.created_s
-    late_group = -1
+    late_group: Any = -1
     total = 0
     for n in range(nodes.hi[b]):
         phase, g = np.int64(phases[b, n]), np.int64(group_of[b, n])
