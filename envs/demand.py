@@ -1,9 +1,10 @@
 """The load that a scenario offers: f(seed, workload name, tick), the same for every stack.
 
 `Demand.pack` turns B scenarios into curves and noise; `.rates` and `.arrivals` read any chunk of ticks
-from them. Below a trace's own step `.arrivals` adds seeded noise (`envs.load_curve.tick_noise`) and
-counts with variance `dispersion` x mean, because a straight line between five-minute points flatters
-whoever forecasts. docs/design/demand.md has the formulas and the fit.
+from them. Below a trace's own step `.arrivals` adds seeded noise (`envs.load_noise.tick_noise`) and
+overdispersion, because a straight line between five-minute points flatters whoever forecasts. Items of
+queues and batches are counted, with variance `dispersion` x mean; of services only the Poisson mean
+behind the count is drawn, as the service model has the Poisson scatter of its requests in it. docs/design/demand.md has the formulas and the fit.
 """
 
 from __future__ import annotations
@@ -61,8 +62,11 @@ class Demand:
         return out
 
     def arrivals(self, tick0: int, n: int) -> F8:
-        """(B, n, W) requests that arrive in each of n ticks: whole numbers, unless the noise is off.
+        """(B, n, W) requests that arrive in each of n ticks, expected numbers for kind service.
 
+        Of queues and batches whole numbers with variance `dispersion` x mean, unless the noise is off. Of a
+        service a real number with variance (`dispersion` - 1) x mean: Poisson scatter around it is left to
+        `envs.sim.service`, and would bring the variance to `dispersion` x mean.
         Equal bytes however the ticks are cut into calls; cheapest in multiples of 64 from a multiple of 64.
         Raises ValueError outside warm-up and horizon.
         """
@@ -151,7 +155,7 @@ class _Packing:
         self.curve = np.zeros(shape, np.int64)
         self.scale, self.offset_s = np.zeros(shape), np.zeros(shape)
         self.sigma, self.rho, self.dispersion = np.zeros(shape), np.zeros(shape), np.zeros(shape)
-        self.hourly = np.zeros(shape, np.bool_)
+        self.hourly, self.counted = np.zeros(shape, np.bool_), np.zeros(shape, np.bool_)
         self.key = np.zeros(shape, np.uint64)
 
     def demand(self) -> Demand:
@@ -178,6 +182,7 @@ class _Packing:
             key=self.key,
             sigma=self.sigma,
             dispersion=self.dispersion,
+            counted=self.counted,
             group=group[:-1].reshape(self.rho.shape).astype(np.int64),
             bridge=np.stack([bridge_weights(r, BLOCK) for r in rho]),
             anchors=anchors,
@@ -198,6 +203,7 @@ class _Packing:
         self.sigma[b, w] = math.sqrt(math.log1p(tick_cv * tick_cv))
         self.dispersion[b, w] = noise.dispersion if noise.enabled else 0.0
         self.hourly[b, w] = workload.kind == "batch"
+        self.counted[b, w] = workload.kind != "service"
         self.key[b, w] = key_of(seed, workload.name)
 
     def _traced(self, demand: TraceDemand, scenario: Scenario) -> tuple[int, float, float]:

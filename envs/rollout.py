@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.demand import Demand, rate_quantile
+from envs.matching import hard_taints_tolerated, matches_node_affinity
 from envs.scenario import Scenario
 from envs.sim.cluster_sim import ClusterSim
 from envs.sim.pack import Case
@@ -86,8 +87,12 @@ def rows_per_day(scenario: Scenario) -> int:
 
 
 def case_of(scenario: Scenario, stack: Stack, seed: int, demand: Demand) -> Case:
-    """A cluster of a batch; fixed replica counts are worked out from the load's quantile."""
-    first = demand.rates(0, 1)[0, 0]
+    """A cluster of a batch; fixed replica counts are worked out from the load's quantile.
+
+    The load at the start of a batch workload is the mean of its first hour, not what comes in its first tick.
+    """
+    hours = [scenario.tick_s / 3600.0 if w.kind == "batch" else 1.0 for w in scenario.cluster.workloads]
+    first = demand.rates(0, 1)[0, 0, : len(hours)] * hours
     replicas = None
     if isinstance(stack.replicas, StaticReplicas):
         replicas = [static_count(scenario, stack.replicas, w) for w in range(len(scenario.cluster.workloads))]
@@ -139,7 +144,7 @@ def unreachable_slos(scenario: Scenario) -> tuple[str, ...]:
 
 
 def unschedulable(scenario: Scenario) -> tuple[str, ...]:
-    """Workloads whose pod is larger than the free room of every node type in the scenario."""
+    """Workloads whose pod no empty node of the scenario takes: too large, or selector and taints forbid it."""
     out = []
     for w in scenario.cluster.workloads:
         cpu, memory, _, gpu = requests(w)
@@ -147,6 +152,8 @@ def unschedulable(scenario: Scenario) -> tuple[str, ...]:
             cpu <= round((g.machine.allocatable_cpu - g.spec.daemon_cpu) * 1000)
             and memory <= (g.machine.allocatable_memory_gib - g.spec.daemon_memory_gib) * 2**30
             and gpu <= g.machine.gpu
+            and matches_node_affinity(g.labels, node_selector=dict(w.node_selector))
+            and hard_taints_tolerated(w.tolerations, g.spec.taints)
             for g in node_groups(scenario.cluster)
         )
         if not fits:

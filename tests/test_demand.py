@@ -18,6 +18,7 @@ from envs.errors import InputError
 from envs.load_noise import anchor_noise, averaged_share, bridge_weights, tick_noise
 from envs.scenario import GeneratedDemand, NoiseModel, Scenario, TraceDemand
 from envs.sim.arrivals import BLOCK
+from envs.sim.backlog import META, batch_tick, cohorts_needed
 
 DAY_S = 86_400.0
 QUIET = NoiseModel(enabled=False)
@@ -207,7 +208,7 @@ def test_without_noise_arrivals_are_rate_times_tick(flat: Path) -> None:
 def test_counts_have_the_stated_mean_and_variance(tmp_path: Path, rate: float, dispersion: float) -> None:
     path = trace_file(tmp_path / "trace.csv", np.arange(0.0, 5 * DAY_S, 300.0), np.full(1440, rate))
     noise = NoiseModel(cv=0.0, dispersion=dispersion)
-    world = scenario(*[TraceDemand(path)] * 20, horizon_s=DAY_S, noise=noise)
+    world = scenario(*[TraceDemand(path)] * 20, kinds=("queue",) * 20, horizon_s=DAY_S, noise=noise)
     counts = Demand.pack([world], [5]).arrivals(0, 5760)
     mean, n = rate * 15.0, counts.size
     fourth = mean * dispersion * (1 + 6 * dispersion * dispersion) + 3 * (mean * dispersion) ** 2
@@ -217,9 +218,36 @@ def test_counts_have_the_stated_mean_and_variance(tmp_path: Path, rate: float, d
     assert abs(counts.var() - mean * dispersion) < 4.5 * math.sqrt(fourth / n)
 
 
+@pytest.mark.parametrize("rate", [0.004, 0.1, 3.0, 50.0, 4000.0])
+@pytest.mark.parametrize("dispersion", [1.0, 1.5, 2.0, 6.0])
+def test_services_get_the_gamma_mixed_mean_behind_a_count(
+    tmp_path: Path, rate: float, dispersion: float
+) -> None:
+    path = trace_file(tmp_path / "trace.csv", np.arange(0.0, 5 * DAY_S, 300.0), np.full(1440, rate))
+    noise = NoiseModel(cv=0.0, dispersion=dispersion)
+    world = scenario(*[TraceDemand(path)] * 20, horizon_s=DAY_S, noise=noise)
+    means = Demand.pack([world], [5]).arrivals(0, 5760)[0]
+    mean, over = rate * 15.0, dispersion - 1.0
+    if over == 0.0:
+        assert np.all(means == pytest.approx(mean, rel=1e-12))
+        return
+    shape, n = mean / over, means.size
+    assert means.min() >= 0.0
+    assert abs(means.mean() - mean) < 4.5 * math.sqrt(mean * over / n)
+    fourth = (3.0 + 6.0 / shape) * (mean * over) ** 2
+    assert abs(means.var() - mean * over) < 4.5 * math.sqrt(fourth / n)
+    for level in (0.1, 0.5, 0.9, 0.99):  # the whole law, from an independent sampler
+        drawn = np.quantile(np.random.default_rng(1).gamma(shape, over, 400_000), level)
+        spread = 4.5 * math.sqrt(level * (1 - level) * (1 / n + 1 / 400_000))
+        assert np.mean(means <= drawn) == pytest.approx(level, abs=spread)
+    assert abs(np.corrcoef(means[:-1, 0], means[1:, 0])[0, 1]) < 0.06
+    assert abs(np.corrcoef(means[:, 0], means[:, 1])[0, 1]) < 0.06
+
+
 def test_small_counts_follow_the_negative_binomial(tmp_path: Path) -> None:
     path = trace_file(tmp_path / "trace.csv", np.array([0.0, DAY_S]), np.array([0.2, 0.2]))
-    world = scenario(*[TraceDemand(path)] * 20, noise=NoiseModel(cv=0.0, dispersion=2.0))
+    noise = NoiseModel(cv=0.0, dispersion=2.0)
+    world = scenario(*[TraceDemand(path)] * 20, kinds=("queue",) * 20, noise=noise)
     counts = Demand.pack([world], [5]).arrivals(0, 5760)
     r = 3.0  # mean 3, dispersion 2: shape mean / (D - 1), success 1 / D
     for k in range(8):
@@ -311,6 +339,21 @@ def test_batch_work_comes_at_the_top_of_the_hour(tmp_path: Path) -> None:
     assert hours.tolist() == [240 * h for h in range(1, 25)]  # the first is at time 0; before it 0 units/h
     assert units[240] == pytest.approx(5.0)  # mean over [0 h, 1 h] of 10 units/h per hour
     assert units.sum() == pytest.approx(2880.0)
+
+
+@pytest.mark.parametrize("tick_s", [7.0, 15.0, 25.0, 60.0])
+def test_batch_work_is_released_in_the_tick_it_comes_in(tmp_path: Path, tick_s: float) -> None:
+    path = trace_file(tmp_path / "trace.csv", np.array([0.0, DAY_S]), np.array([240.0, 240.0]))
+    world = scenario(TraceDemand(path), kinds=("batch",), noise=QUIET, tick_s=tick_s, horizon_s=7200.0)
+    units = Demand.pack([world], [0]).arrivals(0, math.floor(7200 / tick_s))[0, :, 0]
+    length = cohorts_needed(3600.0, 3600.0)
+    ring, meta = np.zeros((1, 1, length)), np.zeros((1, 1, META))
+    for i, items in enumerate(units):
+        good, bad, _, served, backlog, _ = batch_tick(
+            ring, meta, 0, 0, length, items, i * tick_s, tick_s, 300.0 / tick_s, 1.0, 1.0, 3600.0, 1.0
+        )
+        assert (good, bad, served, backlog) == pytest.approx((items, 0.0, items, 0.0))
+    assert np.count_nonzero(units) == 2
 
 
 def test_generated_shape_peaks_at_its_hour_and_rests_at_the_weekend() -> None:

@@ -182,18 +182,22 @@ def batch_tick(
     deadline_s: float,
     speed: float,
 ) -> tuple[float, float, float, float, float, float]:
-    """Work is collected through each hour and released as one batch when the hour has ended.
+    """Work is collected through each hour and released as one batch at the top of the hour.
 
     An item is bad when it is done later than deadline_s after its release. now_s is the tick's
-    start; a release happens in the tick in which an hour begins (now_s % 3600 < dt_s), at its start.
+    start; the tick that holds the top of an hour releases all that came up to its own end, as
+    `envs.demand` delivers an hour's work in that very tick.
     length <= K is `cohorts_needed(deadline_s, 3600)`. Returns as queue_tick.
     """
     before = _waiting(ring, meta, b, w, length)
-    since = now_s - math.floor(now_s / BATCH_PERIOD_S + 1e-9) * BATCH_PERIOD_S
-    if since < dt_s - 1e-6:
+    meta[b, w, COLLECTED] += arrivals
+    hour = math.ceil(now_s / BATCH_PERIOD_S - 1e-9) * BATCH_PERIOD_S
+    since = now_s - hour  # below 0 in the releasing tick, where the hour begins inside it
+    if since + dt_s > 1e-6:
         _add_cohort(ring, meta, b, w, meta[b, w, COLLECTED], length)
         meta[b, w, COLLECTED] = 0.0
-    meta[b, w, COLLECTED] += arrivals
+    else:
+        since += BATCH_PERIOD_S
     rate = replicas * slots * speed / service_s
     served, bad = 0.0, 0.0
     if rate > 0.0:

@@ -79,14 +79,15 @@ def run_events(s: Any, b: int, tick: int, row: int) -> None:
     start_s, end_s = tick * dt, (tick + 1) * dt
     continue_drains(s, b, start_s, row, end_s)
     _reschedule(s, b, start_s, row, end_s)
-    for _ in range(8):  # a pod bound in this tick may also become ready in it
+    now_s = start_s
+    for attempt in range(8):  # a pod bound in this tick may also become ready in it
         k = collect_events(s, b, start_s, end_s)
-        if k == 0:
+        if k == 0 and attempt > 0:
             break
         order = np.argsort(s.scratch.event_s[b, :k], kind="mergesort")
         for i in range(k):
             e = order[i]
-            now_s = max(s.scratch.event_s[b, e], start_s)
+            now_s = max(s.scratch.event_s[b, e], now_s)
             run_syncs(s, b, now_s, tick, row, end_s)
             if s.scratch.event_kind[b, e] == CA_EVENT:
                 autoscale(s, b, now_s, row, end_s)
@@ -94,8 +95,9 @@ def run_events(s: Any, b: int, tick: int, row: int) -> None:
                 _node_event(s, b, s.scratch.event_id[b, e])
             else:
                 _pod_event(s, b, s.scratch.event_id[b, e], now_s, row, end_s)
-            _reschedule(s, b, now_s, row, end_s)
-    run_syncs(s, b, end_s, tick, row, end_s)
+            if i + 1 == k or s.scratch.event_s[b, order[i + 1]] > now_s:  # what is free is free together
+                _reschedule(s, b, now_s, row, end_s)
+        run_syncs(s, b, end_s, tick, row, end_s)
 
 
 @inner

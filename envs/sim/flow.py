@@ -78,7 +78,7 @@ class Flow(NamedTuple):
     n_pending: I4
     n_terminating: I4
     ready_pod_s: F8  # (B, W) ready pod-seconds of the tick in work
-    young_until_s: F8  # until then some ready pod is younger than the HPA's CPU initialization
+    young_until_s: F8  # until then some ready pod may be without a sample that counts
     backlog: F8  # (B, W) requests waiting
     cohorts: I4  # (B, W) ring length of kinds queue and batch (envs.sim.backlog)
     ring: F8  # (B, W, K) items left of each cohort
@@ -86,7 +86,7 @@ class Flow(NamedTuple):
     busy: F8  # (B, W) mean busy slots of the last tick
     cpu_per_pod: F8  # (B, W) cores a ready pod used in the last tick
     mem_per_pod_gib: F8
-    speed: F8  # (B, W) service speed under CPU contention and limits, (0, 1]
+    speed: F8  # (B, W) CPU that a pod may have over what it burns with every slot busy, (0, 1]
     bound_in_group: I4  # (B, W, G) bound pods per node group, terminating ones included
     cum_cpu_s: F8  # (B, W, H) cumulative core-seconds at the end of each tick (ring)
     cum_mem_gib_s: F8  # (B, W, H)
@@ -112,7 +112,8 @@ class Clock(NamedTuple):
     ca_period_s: F8  # (B,)
     lowest_priority: I4  # (B,) of all workloads
     priorities: I1  # (B,) 1: workloads differ in priority, so preemption is possible
-    preempting: I1  # (B,) 1: victims of a preemption are still terminating
+    claim_until_s: F8  # (B, N) until then a preempting pod has first call on the node's free room
+    claim_priority: I4  # (B, N) its priority
     fresh: I1  # (B,) 1: pods were created since the scheduler looked
     hpa_order: I4  # (B, W) workloads by phase of their HPA sync
     hpa_phase_s: F8  # (B, W) in [0, sync period)
@@ -126,7 +127,7 @@ class Clock(NamedTuple):
     n_active: I4  # (B,)
     node_extra_s: F8  # (B, G) node-seconds in this tick beyond live nodes * dt (signed)
     live_nodes: I4  # (B, G) billed nodes
-    drain_since_s: F8  # (B, N) start of a drain
+    drain_since_s: F8  # (B, N) start of a drain; of a free slot when its last node was removed
     n_draining: I4  # (B,)
     n_booting: I4  # (B,)
     overflow: I4  # (B,) pods or nodes that found no slot: must stay 0

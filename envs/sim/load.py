@@ -43,17 +43,35 @@ def wanted_cores(s: Any, b: int, w: int, arrivals: float, dt: float) -> float:
 
 
 @inner
+def full_cores(s: Any, b: int, w: int) -> float:
+    """Cores that one replica burns with every slot busy and all the CPU it asks for."""
+    return s.service.slots[b, w] / s.service.service_s[b, w] * s.service.cpu_s[b, w]
+
+
+@inner
+def effective_slots(s: Any, b: int, w: int) -> float:
+    """Slots that a replica's CPU is enough for, at least one: short CPU takes away slots first."""
+    return max(s.service.slots[b, w] * s.flow.speed[b, w], 1.0)
+
+
+@inner
+def slot_speed(s: Any, b: int, w: int) -> float:
+    """Speed of each effective slot, (0, 1]: below 1 only where the CPU is not enough for one slot."""
+    return min(s.service.slots[b, w] * s.flow.speed[b, w], 1.0)
+
+
+@inner
 def set_speeds(s: Any, b: int, arrivals: Any, tick: int, dt: float) -> None:
-    """Service speed of each workload: its CPU limit, then CFS shares on nodes that are full.
+    """CPU that pods may have, as a share of what they burn with every slot busy: limit, then CFS shares.
 
     A full node gives pod i min(wanted_i, theta x request_i), with theta such that the node is just
-    full; a workload's speed is what its pods are granted over what they want.
+    full. A pod that gets less than it wants can serve what that CPU is enough for and no more.
     """
     crowded = False
     for w in range(arrivals.shape[2]):
         want = wanted_cores(s, b, w, arrivals[b, tick, w], dt)
         limit = s.service.cpu_limit[b, w]
-        s.flow.speed[b, w] = limit / want if want > limit else 1.0
+        s.flow.speed[b, w] = min(limit / max(full_cores(s, b, w), 1e-12), 1.0)
         want = min(want, limit)
         s.flow.cpu_per_pod[b, w] = want
         s.scratch.granted[b, w] = 0.0
@@ -87,8 +105,9 @@ def _share_full_nodes(s: Any, b: int) -> None:
             w = s.pods.workload[b, p]
             want = s.flow.cpu_per_pod[b, w]
             share = s.scratch.node_cpu[b, s.pods.node[b, p]] * max(s.service.cpu_request[b, w], MIN_CFS_CORES)
-            s.scratch.wanted[b, w] += want
-            s.scratch.granted[b, w] += min(want, share)
+            capacity = s.flow.speed[b, w]
+            s.scratch.wanted[b, w] += capacity
+            s.scratch.granted[b, w] += share / full_cores(s, b, w) if share < want else capacity
     for w in range(s.flow.speed.shape[1]):
         if s.scratch.granted[b, w] < s.scratch.wanted[b, w]:
             s.flow.speed[b, w] *= max(s.scratch.granted[b, w] / s.scratch.wanted[b, w], 1e-3)
@@ -119,8 +138,8 @@ def serve(s: Any, b: int, w: int, arrivals: float, replicas: float, dt: float) -
     """One tick of the workload's own kind: (good, bad, timed out, served, backlog, busy slots)."""
     v = s.service
     return service_tick(
-        s.tables, arrivals, dt, replicas, v.slots[b, w], v.service_s[b, w], v.cv[b, w], v.threshold_s[b, w],
-        v.timeout_s[b, w], v.balancing[b, w], s.flow.speed[b, w], s.flow.backlog[b, w],
+        s.tables, arrivals, dt, replicas, effective_slots(s, b, w), v.service_s[b, w], v.cv[b, w],
+        v.threshold_s[b, w], v.timeout_s[b, w], v.balancing[b, w], slot_speed(s, b, w), s.flow.backlog[b, w],
     )  # fmt: skip
 
 
@@ -148,7 +167,9 @@ def serve_workload(s: Any, b: int, w: int, arrivals: float, tick: int, row: int,
     flow.busy[b, w] = busy
     per_pod = busy / replicas if replicas > 0.0 else 0.0
     v = s.service
-    flow.cpu_per_pod[b, w] = min(per_pod * v.cpu_s[b, w] / v.service_s[b, w] * flow.speed[b, w], v.cpu_limit[b, w])
+    flow.cpu_per_pod[b, w] = per_pod * v.cpu_s[b, w] / v.service_s[b, w] * slot_speed(s, b, w)
+    if flow.speed[b, w] < 1.0 and replicas > 0.0:  # what waits for CPU holds a slot and its memory
+        per_pod = min(per_pod + backlog / replicas, v.slots[b, w])
     flow.mem_per_pod_gib[b, w] = v.mem_base_gib[b, w] + v.mem_slot_gib[b, w] * per_pod
     _remember(s, b, w, arrivals, bad, replicas, tick, dt)
     if row >= 0:
@@ -178,13 +199,13 @@ def _work(s: Any, b: int, w: int, arrivals: float, replicas: float, tick: int, d
     length = int(f.cohorts[b, w])
     if v.kind[b, w] == QUEUE:
         r = queue_tick(
-            f.ring, f.ring_meta, b, w, length, arrivals, dt, replicas, v.slots[b, w], v.service_s[b, w],
-            v.backlog_age_slo_s[b, w], f.speed[b, w],
+            f.ring, f.ring_meta, b, w, length, arrivals, dt, replicas, effective_slots(s, b, w),
+            v.service_s[b, w], v.backlog_age_slo_s[b, w], slot_speed(s, b, w),
         )  # fmt: skip
     else:
         r = batch_tick(
-            f.ring, f.ring_meta, b, w, length, arrivals, tick * dt, dt, replicas, v.slots[b, w], v.service_s[b, w],
-            v.deadline_s[b, w], f.speed[b, w],
+            f.ring, f.ring_meta, b, w, length, arrivals, tick * dt, dt, replicas, effective_slots(s, b, w),
+            v.service_s[b, w], v.deadline_s[b, w], slot_speed(s, b, w),
         )  # fmt: skip
     return r[0], r[1], r[4], r[5]
 

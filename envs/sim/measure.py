@@ -13,6 +13,7 @@ from typing import Any
 
 from envs.controllers.hpa import POD_IGNORED, POD_MISSING, POD_SAMPLED, classify_pod
 from envs.controllers.hpa_pack import (
+    NO_PODS,
     SIGNAL_CONCURRENCY,
     SIGNAL_CPU,
     SIGNAL_MEMORY,
@@ -62,7 +63,9 @@ def rise(ring: Any, b: int, w: int, j: int, ticks: int) -> float:
 def fill_sample(s: Any, b: int, w: int, now_s: float, tick: int) -> None:
     """Answer every metric of workload w's HPA as the metrics APIs would at now_s."""
     out = s.hpa_sample
-    out.pods_ready[b, w] = s.flow.n_ready[b, w]
+    ready = s.flow.n_ready[b, w] + s.flow.n_terminating[b, w]  # a pod is Ready until its containers stop
+    none = ready + s.flow.n_starting[b, w] + s.flow.n_pending[b, w] == 0
+    out.pods_ready[b, w] = NO_PODS if none else ready
     for m in range(s.hpa.spec[b, w].n_metrics):
         metric, seen = s.hpa.metric[b, w, m], out.metric[b, w, m]
         if metric.kind in (TOTAL_VALUE, TOTAL_AVERAGE):
@@ -92,9 +95,15 @@ def external_value(s: Any, b: int, w: int, signal: int, now_s: float, tick: int)
 
 
 @inner
+def is_resource(signal: int) -> bool:
+    """Whether the resource metrics API answers (scraped by the kubelet), not a Prometheus adapter."""
+    return signal == SIGNAL_CPU or signal == SIGNAL_MEMORY
+
+
+@inner
 def per_pod_milli(s: Any, b: int, w: int, signal: int, sample_s: float, tick: int) -> float:
     """Mean of one ready pod in milli-units (cpu: milli-cores, memory: milli-bytes); -1 = unknown."""
-    window_s = RATE_WINDOW_S if signal == SIGNAL_RPS else RESOURCE_WINDOW_S
+    window_s = RESOURCE_WINDOW_S if is_resource(signal) else RATE_WINDOW_S
     j, k = last_tick(s, b, sample_s, tick), window_ticks(s, b, window_s)
     if j - k < s.clock.first_tick[b]:
         return -1.0
@@ -107,14 +116,21 @@ def per_pod_milli(s: Any, b: int, w: int, signal: int, sample_s: float, tick: in
         return rise(s.flow.cum_mem_gib_s, b, w, j, k) / pod_s * GIB * 1000.0
     if signal == SIGNAL_RPS:
         return rise(s.flow.cum_offered, b, w, j, k) / pod_s * 1000.0
+    pods = pod_s / (k * s.clock.tick_s[b])
+    waiting = s.flow.backlog_ring[b, w, j % s.flow.backlog_ring.shape[2]]
+    if signal == SIGNAL_QUEUE:
+        return waiting / pods * 1000.0
+    if signal == SIGNAL_CONCURRENCY:
+        return (waiting + s.flow.busy[b, w]) / pods * 1000.0
     return -1.0
 
 
 @inner
 def _fill_pods(s: Any, b: int, w: int, m: int, now_s: float, tick: int) -> None:
     seen = s.hpa_sample.metric[b, w, m]
-    sample_s = sample_time_s(s, b, w, now_s)
-    each = per_pod_milli(s, b, w, s.hpa.metric[b, w, m].signal, sample_s, tick)
+    signal = s.hpa.metric[b, w, m].signal
+    sample_s = sample_time_s(s, b, w, now_s) if is_resource(signal) else now_s - RATE_AGE_S
+    each = per_pod_milli(s, b, w, signal, sample_s, tick)
     seen.ok = each >= 0.0
     if s.flow.n_starting[b, w] == 0 and s.flow.n_pending[b, w] == 0 and now_s > s.flow.young_until_s[b, w]:
         ready, unready, missing = s.flow.n_ready[b, w], 0, 0  # every pod is old: no need to look at each

@@ -11,6 +11,7 @@ from typing import Any
 from envs.sim.flow import OOM, PODS_EVICTED
 from envs.sim.jit import inner
 from envs.sim.pods import MEM_CEILING, restart_pod, terminate_pod
+from envs.sim.replicas import reconcile
 from envs.sim.state import MEM, POD_READY
 
 
@@ -60,9 +61,11 @@ def _relieve_nodes(s: Any, b: int, row: int, tick_end_s: float) -> None:
         if s.scratch.node_mem[b, n] > room:
             worst = _furthest_over(s, b, n)
             if worst >= 0:
+                w = s.pods.workload[b, worst]
                 terminate_pod(s.pods, s.flow, s.clock, s.service, s.topology, s.nodes, b, worst, tick_end_s, tick_end_s)
                 if row >= 0:
                     s.rows.cluster[b, row, PODS_EVICTED] += 1.0
+                reconcile(s, b, w, tick_end_s, row, tick_end_s)
 
 
 @inner

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from envs.sim.jit import inner
@@ -34,6 +35,7 @@ def request_node(
     nodes.n_pods[b, n] = 0
     nodes.first_pod[b, n] = -1
     nodes.created_s[b, n] = now_s
+    clock.claim_until_s[b, n] = -math.inf
     nodes.ready_s[b, n] = now_s + lognormal(rng, b, RNG_BOOT, groups.boot_mean_s[b, g], groups.boot_cv[b, g])
     clock.live_nodes[b, g] += 1
     clock.node_extra_s[b, g] -= now_s - (tick_end_s - clock.tick_s[b])
@@ -78,6 +80,7 @@ def remove_node(nodes: Any, clock: Any, b: int, n: int, now_s: float, tick_end_s
     clock.node_extra_s[b, g] += now_s - (tick_end_s - clock.tick_s[b])
     if lived < MINIMUM_BILLED_S:
         clock.node_extra_s[b, g] += MINIMUM_BILLED_S - lived
+    clock.drain_since_s[b, n] = now_s
     nodes.group[b, n] = -1
     nodes.phase[b, n] = NODE_FREE
     nodes.free[b, nodes.n_free[b]] = n

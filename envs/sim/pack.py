@@ -57,9 +57,16 @@ def initial_replicas(w: Workload, rps: float) -> int:
     return int(np.clip(need, max(w.min_replicas, 1), w.max_replicas))
 
 
-def pod_slots(cluster: ClusterSpec) -> int:
-    """Room for every workload at its maximum with as many again terminating for a quarter of them."""
-    return min(int(sum(w.max_replicas for w in cluster.workloads) * 1.5) + 64, MAX_POD_SLOTS)
+def most_replicas(stack: Stack, w: Workload) -> int:
+    """The most pods that anything may ask for of workload w."""
+    return max(hpa_of(stack, w).max_replicas or 0, w.max_replicas, w.min_replicas, w.initial_replicas or 0)
+
+
+def pod_slots(case: Case) -> int:
+    """Room for every workload at its maximum, half of it terminating beside, more with a long grace time."""
+    spare = [1.5 + w.grace_s / 60.0 for w in case.scenario.cluster.workloads]
+    most = [most_replicas(case.stack, w) for w in case.scenario.cluster.workloads]
+    return min(int(sum(n * f for n, f in zip(most, spare, strict=True))) + 64, MAX_POD_SLOTS)
 
 
 def node_slots(cluster: ClusterSpec) -> int:
@@ -72,7 +79,7 @@ def pack(cases: Sequence[Case], *, rows: int, warmup_ticks: int) -> Sim:
     B, W = len(cases), max(len(c.workloads) for c in clusters)
     classes, topology, groups = pack_placement(clusters)
     G = groups.price.shape[1]
-    N, P = max(map(node_slots, clusters)), max(map(pod_slots, clusters))
+    N, P = max(map(node_slots, clusters)), max(map(pod_slots, cases))
     dt = cases[0].scenario.tick_s
     history = int(np.ceil(HISTORY_S / dt)) + 3
     nodes, pods = empty_nodes(B, W, N, classes.req.shape[2]), empty_pods(B, W, P)
@@ -208,11 +215,12 @@ def _pack_clock(
         ca_period_s=scan,
         lowest_priority=np.array([min(p) for p in priority], i4),
         priorities=np.array([len(set(p)) > 1 for p in priority], i1),
-        preempting=np.zeros(B, i1),
+        claim_until_s=np.full((B, N), -np.inf),
+        claim_priority=np.zeros((B, N), i4),
         fresh=np.zeros(B, i1),
         hpa_order=np.argsort(phase, axis=1, kind="stable").astype(i4),
         hpa_phase_s=phase,
-        hpa_next=np.array([int(np.floor(s / p)) * W for s, p in zip(start_s, period, strict=True)], i8),
+        hpa_next=np.array([int(np.ceil(s / p)) * W for s, p in zip(start_s, period, strict=True)], i8),
         ca_next_s=np.array(ca_next),
         retry=np.zeros(B, i1),
         first_tick=np.full(B, -warmup, i8),

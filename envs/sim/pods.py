@@ -15,6 +15,7 @@ from envs.sim.jit import inner
 from envs.sim.random import RNG_START, lognormal
 from envs.sim.state import POD_FREE, POD_PENDING, POD_READY, POD_STARTING, POD_TERMINATING
 
+SAMPLE_LAG_S = 90.0  # oldest sample (60 s) + its window (30 s): later a ready pod's sample counts for the HPA
 MEM_SPREAD = 0.1  # CV of memory use between the pods of one workload
 MEM_CEILING = 1.5  # no pod uses more than this times its workload's mean
 
@@ -48,6 +49,7 @@ def create_pod(pods: Any, flow: Any, clock: Any, classes: Any, b: int, w: int, n
     pods.phase[b, p] = POD_PENDING
     pods.node[b, p] = -1
     pods.created_s[b, p] = now_s
+    pods.bound_s[b, p] = -math.inf
     pods.ready_s[b, p] = math.inf
     pods.gone_s[b, p] = math.inf
     pods.mem_factor[b, p] = own_factor(p, now_s)
@@ -139,7 +141,7 @@ def make_ready(pods: Any, flow: Any, clock: Any, b: int, p: int, tick_end_s: flo
     flow.n_starting[b, w] -= 1
     flow.n_ready[b, w] += 1
     flow.ready_pod_s[b, w] += tick_end_s - pods.ready_s[b, p]
-    flow.young_until_s[b, w] = max(flow.young_until_s[b, w], pods.ready_s[b, p] + 420.0)
+    flow.young_until_s[b, w] = max(flow.young_until_s[b, w], pods.ready_s[b, p] + SAMPLE_LAG_S)
     _deactivate(clock, b, p)
 
 

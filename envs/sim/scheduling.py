@@ -9,7 +9,7 @@ from envs.controllers.scheduler import schedule_one
 from envs.sim.flow import PODS_EVICTED
 from envs.sim.jit import inner
 from envs.sim.pods import bind_pod, terminate_pod
-from envs.sim.state import POD_TERMINATING
+from envs.sim.replicas import reconcile
 
 
 @inner
@@ -28,6 +28,8 @@ def schedule_pending(s: Any, b: int, now_s: float, row: int, tick_end_s: float) 
         n = -1
         if s.scratch.failed[b, w] != mark:
             n = schedule_one(s.classes, s.topology, s.groups, s.nodes, s.profile, s.rng, b, w, s.scheduler)
+            if n >= 0 and _is_kept(s, b, p, n, now_s):
+                n = -1
         if n >= 0:
             bind_pod(pods, s.flow, s.clock, s.service, s.classes, s.topology, s.nodes, s.rng, b, p, n, now_s)
         else:
@@ -36,33 +38,57 @@ def schedule_pending(s: Any, b: int, now_s: float, row: int, tick_end_s: float) 
             kept += 1
     pods.n_pending[b] = kept
     if s.clock.priorities[b] > 0 and kept > 0:
-        _preempt(s, b, now_s, row, tick_end_s)
+        _preempt(s, b, mark, now_s, row, tick_end_s)
 
 
 @inner
-def _preempt(s: Any, b: int, now_s: float, row: int, tick_end_s: float) -> None:
-    """For each pending class, once per pass: evict lower-priority pods where that makes room.
+def _is_kept(s: Any, b: int, p: int, n: int, now_s: float) -> bool:
+    """Whether node n's room is kept, against pod p, for one that preempted there (it is nominated).
 
-    The pod binds when its victims are gone (their end frees the node and wakes the queue). While
-    earlier victims of lower priority are still terminating, nothing more is evicted for anybody.
+    Without this the victims' successors would move into the room that is being cleared, for ever.
     """
-    for i in range(s.clock.n_active[b]):
-        if s.pods.phase[b, s.clock.active[b, i]] == POD_TERMINATING and s.clock.preempting[b] > 0:
-            return
-    s.clock.preempting[b] = 0
-    i = 0
-    while i < s.pods.n_pending[b]:
-        w = s.pods.workload[b, s.pods.pending[b, i]]
+    if s.clock.claim_until_s[b, n] <= now_s or s.pods.bound_s[b, p] > now_s:
+        return False
+    return s.clock.claim_priority[b, n] >= s.classes.priority[b, s.pods.workload[b, p]]
+
+
+@inner
+def _preempt(s: Any, b: int, mark: int, now_s: float, row: int, tick_end_s: float) -> None:
+    """Each pod that this pass left over evicts pods of lower priority where that makes room for it.
+
+    The pod binds when its victims are gone (their end frees the node and wakes the queue), and evicts
+    no more before. A class for which nothing helps is not tried again in this pass.
+    """
+    pods, i = s.pods, 0
+    while i < pods.n_pending[b]:
+        p = pods.pending[b, i]
         i += 1
+        w = pods.workload[b, p]
+        if s.scratch.failed[b, w] != mark or pods.bound_s[b, p] > now_s:
+            continue
         if s.classes.priority[b, w] <= s.clock.lowest_priority[b]:
             continue
-        n = find_preemption(s.classes, s.topology, s.groups, s.nodes, s.pods, b, w, s.scheduler)
+        n = find_preemption(s.classes, s.topology, s.groups, s.nodes, pods, b, w, s.scheduler)
         if n < 0:
-            continue
-        for k in range(s.scheduler.n_victims[b]):
-            victim = s.scheduler.victims[b, k]
-            terminate_pod(s.pods, s.flow, s.clock, s.service, s.topology, s.nodes, b, victim, now_s, tick_end_s)
-            if row >= 0:
-                s.rows.cluster[b, row, PODS_EVICTED] += 1.0
-        s.clock.preempting[b] = 1
-        return
+            s.scratch.failed[b, w] = -mark
+        else:
+            _evict_victims(s, b, p, n, now_s, row, tick_end_s)
+
+
+@inner
+def _evict_victims(s: Any, b: int, p: int, n: int, now_s: float, row: int, tick_end_s: float) -> None:
+    """Terminate what find_preemption chose on node n for pod p; all of it is gone at the same time."""
+    until_s = now_s
+    for k in range(s.scheduler.n_victims[b]):
+        until_s = max(until_s, now_s + s.service.grace_s[b, s.pods.workload[b, s.scheduler.victims[b, k]]])
+    for k in range(s.scheduler.n_victims[b]):
+        victim = s.scheduler.victims[b, k]
+        terminate_pod(s.pods, s.flow, s.clock, s.service, s.topology, s.nodes, b, victim, now_s, tick_end_s)
+        s.pods.gone_s[b, victim] = until_s
+        if row >= 0:
+            s.rows.cluster[b, row, PODS_EVICTED] += 1.0
+    for k in range(s.scheduler.n_victims[b]):
+        reconcile(s, b, s.pods.workload[b, s.scheduler.victims[b, k]], now_s, row, tick_end_s)
+    s.pods.bound_s[b, p] = until_s
+    s.clock.claim_until_s[b, n] = until_s
+    s.clock.claim_priority[b, n] = s.classes.priority[b, s.pods.workload[b, p]]

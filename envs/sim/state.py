@@ -114,7 +114,7 @@ class Pods(NamedTuple):
     phase: I1  # (B, P) POD_*
     node: I4  # (B, P) -1 = not bound
     created_s: F8  # (B, P)
-    bound_s: F8  # (B, P)
+    bound_s: F8  # (B, P); of a pending pod: until when the victims of its preemption terminate, else -inf
     ready_s: F8  # (B, P) when it became, or will become, Ready; inf while pending
     gone_s: F8  # (B, P) end of termination; inf unless terminating
     mem_factor: F8  # (B, P) memory use over its workload's mean, drawn at birth
