@@ -107,8 +107,8 @@ class ServiceModel:
 
     slots: int = 8
     service_time_s: float = 0.1
-    service_cv: float = 1.0
-    cpu_s_per_request: float = 0.05
+    service_cv: float = 0.5
+    cpu_s_per_request: float = 0.0125
     threshold_s: float = 0.5
     timeout_s: float = 10.0
     balancing: Balancing = "random"
@@ -130,7 +130,7 @@ class Workload:
     kind: WorkloadKind = "service"
     namespace: str = "default"
     team: str = ""
-    cpu_request: float = 0.5  # cores
+    cpu_request: float = 1.0  # cores
     memory_request_gib: float = 0.5
     gpu_request: int = 0
     cpu_limit: float = float("inf")  # cores

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+from numpy.typing import NDArray
 
 from envs.demand import Demand, rate_quantile
 from envs.matching import hard_taints_tolerated, matches_node_affinity
@@ -44,10 +46,10 @@ def rollout(
     total = max(round(horizon_s / scenario.tick_s), 1)
     names = names_of(scenario)
     chunk = rows_per_day(scenario) * sim.row_ticks
-    while sim.tick < total:
+    for arrivals in _ahead(demand, total, chunk):
         sim.clear_rows()
-        first, n = sim.tick, min(chunk, total - sim.tick)
-        sim.run(demand.arrivals(first, n))
+        first, n = sim.tick, arrivals.shape[1]
+        sim.run(arrivals)
         if sink is not None:
             sink(timeline_of(sim, names, first, n))
         if progress is not None:
@@ -65,6 +67,18 @@ def rollout(
         notes=demand.notes,
         info={},
     )
+
+
+def _ahead(demand: Demand, total: int, chunk: int) -> Iterator[NDArray[np.float64]]:
+    """Arrivals chunk by chunk, the next one made on a second core while the caller simulates."""
+    starts = range(0, total, chunk)
+    with ThreadPoolExecutor(1) as pool:
+        pending = [pool.submit(demand.arrivals, t, min(chunk, total - t)) for t in starts[:1]]
+        for t in starts:
+            ready = pending.pop().result()
+            if t + chunk < total:
+                pending.append(pool.submit(demand.arrivals, t + chunk, min(chunk, total - t - chunk)))
+            yield ready
 
 
 def rows_per_day(scenario: Scenario) -> int:

@@ -12,7 +12,9 @@ def usd(value: float) -> str:
     sign, size = ("−" if value < 0 else ""), abs(value)
     if size >= 100_000:
         return f"{sign}${size:,.0f}"
-    return f"{sign}${size:,.2f}" if size >= 0.995 or size == 0 else f"{sign}${size:.3g}"
+    if size >= 0.995 or size == 0:
+        return f"{sign}${size:,.2f}"
+    return f"{sign}${size:.3f}" if size >= 0.0995 else f"{sign}${size:.3g}"
 
 
 def ratio(value: float) -> str:

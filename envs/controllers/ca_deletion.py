@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from envs.sim.jit import kernel
+from envs.controllers.ca_layout import DELETING, REGISTERED, SIZE
+from envs.sim.jit import inner
 from envs.sim.state import BOOL, F8, I1, I4
 
 # why an unneeded node stays
@@ -85,14 +86,14 @@ def empty_cropped(b: int, g: int, n: int) -> Cropped:
     )
 
 
-@kernel
+@inner
 def unneeded_limit(now_unneeded: int, parallelism: int, unneeded_s: float, interval_s: float) -> int:
     """How many unneeded nodes are worth finding: min(current + 2N, N * unneeded time / interval + N)."""
     loops = math.floor(max(unneeded_s, interval_s) / interval_s + 1e-9)
     return int(min(now_unneeded + 2 * parallelism, parallelism * loops + parallelism))
 
 
-@kernel
+@inner
 def stay_reason(unneeded: Any, b: int, i: int, now_s: float) -> int:
     """The reasons that need no look at the group's size. Unneeded time is *strictly* longer."""
     if unneeded.broken[b, i]:
@@ -105,7 +106,7 @@ def stay_reason(unneeded: Any, b: int, i: int, now_s: float) -> int:
     return NO_GROUP if unneeded.group[b, i] < 0 else REMOVABLE
 
 
-@kernel
+@inner
 def turn_of(unneeded: Any, b: int, i: int) -> int:
     """When node i is served: empty nodes first (0), then those to be drained (1), risky ones last (2)."""
     if not unneeded.needs_drain[b, i]:
@@ -113,12 +114,12 @@ def turn_of(unneeded: Any, b: int, i: int) -> int:
     return 2 if unneeded.risky[b, i] else 1
 
 
-@kernel
-def removable_at(unneeded: Any, sizes: Any, deleting: Any, min_nodes: Any, b: int, now_s: float) -> int:
+@inner
+def removable_at(unneeded: Any, group: Any, min_nodes: Any, b: int, now_s: float) -> int:
     """Set unneeded.reason; the number of removable nodes. Empty nodes use up the minimum first.
 
-    sizes (B, G): target sizes, lowered by one for each removable node; deleting (B, G): deletions
-    in flight, still in sizes.
+    group (B, planes, G): SIZE is lowered by one for each removable node; DELETING are deletions in
+    flight, still in SIZE.
     """
     found = 0
     for turn in range(3):
@@ -128,16 +129,16 @@ def removable_at(unneeded: Any, sizes: Any, deleting: Any, min_nodes: Any, b: in
             reason = stay_reason(unneeded, b, i, now_s)
             if reason == REMOVABLE:
                 g = unneeded.group[b, i]
-                if sizes[b, g] - deleting[b, g] <= min_nodes[b, g]:
+                if group[b, SIZE, g] - group[b, DELETING, g] <= min_nodes[b, g]:
                     reason = AT_MINIMUM
                 else:
-                    sizes[b, g] -= 1
+                    group[b, SIZE, g] -= 1
                     found += 1
             unneeded.reason[b, i] = reason
     return found
 
 
-@kernel
+@inner
 def count_groups(unneeded: Any, crop: Any, b: int) -> None:
     """Fill crop.want and crop.order from the removable nodes."""
     crop.n_order[b] = 0
@@ -154,8 +155,8 @@ def count_groups(unneeded: Any, crop: Any, b: int) -> None:
                 crop.want[b, side, g] += 1
 
 
-@kernel
-def crop_whole(crop: Any, registered: Any, atomic: Any, b: int, total: int, drains: int) -> Any:
+@inner
+def crop_whole(crop: Any, group: Any, atomic: Any, b: int, total: int, drains: int) -> Any:
     """All-or-nothing groups: (total, drains) left. The first may overflow a budget that is not exactly 0.
 
     Groups with empty nodes come first, together with their nodes to be drained.
@@ -173,7 +174,7 @@ def crop_whole(crop: Any, registered: Any, atomic: Any, b: int, total: int, drai
                 exhausted = (drains if side == 1 else total) == 0 or (drain > 0 and drains == 0)
                 if exhausted or not overflow:
                     break
-            if empty + drain == registered[b, g]:
+            if empty + drain == group[b, REGISTERED, g]:
                 crop.keep[b, 0, g] = empty
                 crop.keep[b, 1, g] = drain
                 total -= empty + drain
@@ -182,7 +183,7 @@ def crop_whole(crop: Any, registered: Any, atomic: Any, b: int, total: int, drai
     return total, drains
 
 
-@kernel
+@inner
 def crop_single(crop: Any, side: int, atomic: Any, b: int, budget: int) -> int:
     """Other groups, node by node, in their order; what is left of the budget."""
     for k in range(crop.n_order[b, side]):
@@ -193,7 +194,7 @@ def crop_single(crop: Any, side: int, atomic: Any, b: int, budget: int) -> int:
     return budget
 
 
-@kernel
+@inner
 def emit_group(unneeded: Any, crop: Any, b: int, side: int, g: int) -> None:
     """Append the kept nodes of group g to the result, risky ones last."""
     left = crop.keep[b, side, g]
@@ -209,16 +210,15 @@ def emit_group(unneeded: Any, crop: Any, b: int, side: int, g: int) -> None:
                 left -= 1
 
 
-@kernel
-def crop_to_budgets(
-    unneeded: Any, crop: Any, registered: Any, atomic: Any, b: int, total: int, drains: int
-) -> None:
+@inner
+def crop_to_budgets(unneeded: Any, crop: Any, group: Any, atomic: Any, b: int, total: int, drains: int) -> None:
     """Keep what fits `total` deletions and `drains` drains, both less what is in flight.
 
-    registered (B, G): nodes of each group that exist; an all-or-nothing group goes as a whole.
+    group (B, planes, G): REGISTERED are the nodes of each group that exist; an all-or-nothing group
+    goes as a whole.
     """
     count_groups(unneeded, crop, b)
-    total, drains = crop_whole(crop, registered, atomic, b, total, drains)
+    total, drains = crop_whole(crop, group, atomic, b, total, drains)
     total = crop_single(crop, 0, atomic, b, total)
     crop_single(crop, 1, atomic, b, min(total, drains))
     crop.n[b] = 0

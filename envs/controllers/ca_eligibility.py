@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from envs.cluster import Workload
-from envs.sim.jit import kernel
+from envs.sim.jit import inner
 from envs.sim.state import CPU, GPU, I1, MEM
 
 # Classes.drain_code: what a drain does with a pod of this class
@@ -101,7 +101,7 @@ def workload_drain_codes(workloads: Sequence[Workload], flags: DrainFlags) -> I1
     return np.array([drain_rule(f, flags)[0] for f in facts], np.int8)
 
 
-@kernel
+@inner
 def drain_verdict(code: int, age_s: float, overdue_s: float, budget_left: int) -> int:
     """What a drain does with one pod. overdue_s: seconds past the end of its grace period, -inf if alive."""
     if overdue_s > LONG_TERMINATING_S or code == DRAIN_IGNORED:
@@ -115,13 +115,13 @@ def drain_verdict(code: int, age_s: float, overdue_s: float, budget_left: int) -
     return NO_BUDGET if budget_left < 1 else MOVES
 
 
-@kernel
+@inner
 def share(requested: int, allocatable: int, ignored: int) -> float:
     """Requests over allocatable, ignored pods being off both."""
     return float(requested) / float(allocatable - ignored)
 
 
-@kernel
+@inner
 def node_utilization(
     alloc: Any, used: Any, b: int, g: int, n: int, gpu_node: bool, skip_cpu: int, skip_mem: int, skip_gpu: int
 ) -> Any:
@@ -145,7 +145,7 @@ def node_utilization(
     return mem, cpu, mem, 0.0, MEM
 
 
-@kernel
+@inner
 def ineligible_reason(
     recent: bool,
     deleting: bool,

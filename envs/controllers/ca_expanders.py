@@ -10,13 +10,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from envs.sim.jit import kernel
+from envs.sim.jit import inner
 from envs.sim.random import RNG_EXPANDER, below
-from envs.sim.state import BOOL, CPU, F8, GPU, I4, I8, MEM
+from envs.sim.state import CPU, GPU, I4, MEM
 
 LEAST_WASTE, RANDOM, MOST_PODS, LEAST_NODES, PRIORITY, PRICE = 0, 1, 2, 3, 4, 5
 EXPANDERS = ("least-waste", "random", "most-pods", "least-nodes", "priority", "price")
@@ -28,37 +28,6 @@ POD_USD_PER_GB_H = 0.004446
 STABILIZATION_USD = 0.1 * POD_USD_PER_CORE_H + 0.5 * POD_USD_PER_GB_H  # a pod of 100m and 500 MB
 _GPU_UNFITNESS = 1000.0
 _NOT_EXISTING = 2.0
-
-
-class Options(NamedTuple):
-    """Scale-up options of one loop, index o below n[b]. Scratch, rewritten by each loop."""
-
-    n: I4  # (B,)
-    group: I4  # (B, G)
-    n_nodes: I4  # (B, G)
-    n_pods: I4  # (B, G)
-    cpu_milli: I8  # (B, G) requests of the pods helped
-    mem_bytes: I8  # (B, G)
-    pods_usd: F8  # (B, G) USD/h that these pods are worth; NaN = unknown
-    unfitness: F8  # (B, G) >= 1, how far the node's size is from the preferred one
-    exists: BOOL  # (B, G)
-    best: BOOL  # (B, G) kept by the expander
-
-
-def empty_options(b: int, g: int) -> Options:
-    """Room for one option per group."""
-    return Options(
-        n=np.zeros(b, np.int32),
-        group=np.zeros((b, g), np.int32),
-        n_nodes=np.zeros((b, g), np.int32),
-        n_pods=np.zeros((b, g), np.int32),
-        cpu_milli=np.zeros((b, g), np.int64),
-        mem_bytes=np.zeros((b, g), np.int64),
-        pods_usd=np.zeros((b, g)),
-        unfitness=np.ones((b, g)),
-        exists=np.ones((b, g), np.bool_),
-        best=np.zeros((b, g), np.bool_),
-    )
 
 
 def priority_tiers(names: Sequence[str], priorities: Mapping[int, Sequence[str]]) -> I4:
@@ -78,7 +47,7 @@ def priority_tiers(names: Sequence[str], priorities: Mapping[int, Sequence[str]]
     return tiers
 
 
-@kernel
+@inner
 def size_unfitness(cpu_milli: int, n_nodes: int) -> float:
     """Ratio of a node's CPU to the preferred size for a cluster of n_nodes, whichever way is >= 1."""
     preferred = 32000.0
@@ -96,7 +65,7 @@ def size_unfitness(cpu_milli: int, n_nodes: int) -> float:
     return max(preferred / cpu, cpu / preferred)
 
 
-@kernel
+@inner
 def waste_score(groups: Any, options: Any, b: int, o: int) -> float:
     """Wasted share of CPU plus wasted share of memory, of the capacity (not allocatable) added."""
     g = options.group[b, o]
@@ -105,7 +74,7 @@ def waste_score(groups: Any, options: Any, b: int, o: int) -> float:
     return (cpu - options.cpu_milli[b, o]) / cpu + (mem - options.mem_bytes[b, o]) / mem
 
 
-@kernel
+@inner
 def price_score(groups: Any, options: Any, b: int, o: int, stabilization_usd: float) -> float:
     """Cost ratio of nodes to pods times the damped misfit of the node's size; NaN when a price is unknown.
 
@@ -123,7 +92,7 @@ def price_score(groups: Any, options: Any, b: int, o: int, stabilization_usd: fl
     return score if options.exists[b, o] else score * _NOT_EXISTING
 
 
-@kernel
+@inner
 def option_score(kind: int, groups: Any, options: Any, b: int, o: int, stabilization_usd: float) -> float:
     """Lower is better; NaN drops the option (for least-waste it loses every comparison instead)."""
     if kind == LEAST_WASTE:
@@ -141,7 +110,7 @@ def option_score(kind: int, groups: Any, options: Any, b: int, o: int, stabiliza
     return 0.0
 
 
-@kernel
+@inner
 def keep_best(kind: int, groups: Any, options: Any, b: int, stabilization_usd: float) -> int:
     """Mark the best options of cluster b in options.best; their number (0: every option was dropped).
 
@@ -168,7 +137,7 @@ def keep_best(kind: int, groups: Any, options: Any, b: int, stabilization_usd: f
     return kept
 
 
-@kernel
+@inner
 def choose_option(kind: int, groups: Any, options: Any, rng: Any, b: int) -> int:
     """Index of the option taken, -1 when there is none; ties fall by the expander's random stream."""
     kept = keep_best(kind, groups, options, b, STABILIZATION_USD)

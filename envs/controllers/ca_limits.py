@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.sim.jit import kernel
+from envs.sim.jit import inner, kernel
 from envs.sim.state import BOOL, CPU, GPU, I8, MEM, PODS
 
 Q_CORES, Q_MEM, Q_NODES, Q_GPU = 0, 1, 2, 3
@@ -39,20 +39,20 @@ def per_node_amounts(cap: NDArray[np.int64]) -> I8:
     return amounts
 
 
-@kernel
-def quota_left(quotas: Any, sizes: Any, b: int) -> None:
-    """Set quotas.left[b] to the limits less what sizes[b, g] nodes of each group take."""
+@inner
+def quota_left(quotas: Any, group: Any, plane: int, b: int) -> None:
+    """Set quotas.left[b] to the limits less what group[b, plane, g] nodes of each group take."""
     for q in range(quotas.limit.shape[1]):
         for r in range(quotas.limit.shape[2]):
             left = quotas.limit[b, q, r]
             if left != UNLIMITED:
-                for g in range(sizes.shape[1]):
+                for g in range(group.shape[2]):
                     if quotas.covers[b, q, g]:
-                        left -= quotas.per_node[b, g, r] * sizes[b, g]
+                        left -= quotas.per_node[b, g, r] * group[b, plane, g]
             quotas.left[b, q, r] = left
 
 
-@kernel
+@inner
 def allowed_by(quotas: Any, b: int, q: int, g: int, r: int, n: int) -> int:
     """How many of n nodes of group g resource r of quota q still allows."""
     each = quotas.per_node[b, g, r]
@@ -61,7 +61,7 @@ def allowed_by(quotas: Any, b: int, q: int, g: int, r: int, n: int) -> int:
     return max(0, min(n, quotas.left[b, q, r] // each))
 
 
-@kernel
+@inner
 def allowed_nodes(quotas: Any, b: int, g: int, n: int) -> int:
     """The largest number of new nodes of group g, at most n, that every quota allows."""
     allowed = n
@@ -71,7 +71,7 @@ def allowed_nodes(quotas: Any, b: int, g: int, n: int) -> int:
     return allowed
 
 
-@kernel
+@inner
 def consume(quotas: Any, b: int, g: int, n: int) -> None:
     """Take n nodes of group g off what is left."""
     for q in range(quotas.limit.shape[1]):
@@ -81,56 +81,56 @@ def consume(quotas: Any, b: int, g: int, n: int) -> None:
                     quotas.left[b, q, r] -= quotas.per_node[b, g, r] * n
 
 
-@kernel
-def sort_by_size(members: Any, sizes: Any, b: int, n: int) -> None:
-    """Stable insertion sort of members[b, :n] (group indices) by sizes[b, group]."""
+@inner
+def sort_by_size(members: Any, sizes: Any, n: int) -> None:
+    """Stable insertion sort of members[:n] (group indices) by sizes[group]."""
     for i in range(1, n):
-        g = members[b, i]
+        g = members[i]
         j = i
-        while j > 0 and sizes[b, members[b, j - 1]] > sizes[b, g]:
-            members[b, j] = members[b, j - 1]
+        while j > 0 and sizes[members[j - 1]] > sizes[g]:
+            members[j] = members[j - 1]
             j -= 1
-        members[b, j] = g
+        members[j] = g
 
 
-@kernel
-def balance(members: Any, n_members: int, sizes: Any, max_nodes: Any, new_sizes: Any, b: int, n: int) -> int:
-    """Spread n new nodes over members[b, :n_members], smallest group first; the number that had room.
+@inner
+def balance(group: Any, member: int, size: int, new_size: int, max_nodes: Any, b: int, n_members: int, n: int) -> int:
+    """Spread n new nodes over the first n_members groups of plane `member`, smallest first.
 
-    Writes new_sizes[b, g] for each member and reorders members. A group exactly at its maximum is
-    ignored; one above it takes nothing, but takes part in the order.
+    group (B, planes, G); `size` and `new_size` are planes too, max_nodes (B, G). Returns the number
+    that had room. A group exactly at its maximum is ignored; one above it takes nothing, but takes
+    part in the order.
     """
-    kept = 0
-    room = 0
+    members, sizes, new_sizes, top = group[b, member], group[b, size], group[b, new_size], max_nodes[b]
+    kept, room = 0, 0
     for i in range(n_members):
-        g = members[b, i]
-        new_sizes[b, g] = sizes[b, g]
-        if sizes[b, g] != max_nodes[b, g]:
-            room += max(0, max_nodes[b, g] - sizes[b, g])
-            members[b, kept] = g
+        g = members[i]
+        new_sizes[g] = sizes[g]
+        if sizes[g] != top[g]:
+            room += max(0, top[g] - sizes[g])
+            members[kept] = g
             kept += 1
-    sort_by_size(members, sizes, b, kept)
+    sort_by_size(members, sizes, kept)
     added = min(n, room)
-    left = added
-    start = 0
-    at = 0
+    left, start, at = added, 0, 0
     while left > 0:
-        g = members[b, at]
-        if new_sizes[b, g] < max_nodes[b, g]:
-            new_sizes[b, g] += 1
+        g = members[at]
+        if new_sizes[g] < top[g]:
+            new_sizes[g] += 1
             left -= 1
         else:  # full: swap it to the front, out of the rotation
-            members[b, at] = members[b, start]
-            members[b, start] = g
+            members[at] = members[start]
+            members[start] = g
             start += 1
-        if at < kept - 1 and new_sizes[b, g] > new_sizes[b, members[b, at + 1]]:
+            g = members[at]
+        if at < kept - 1 and new_sizes[g] > new_sizes[members[at + 1]]:
             at += 1
         else:
             at = start
     return added
 
 
-@kernel
+@inner
 def within(x: float, y: float, ratio: float) -> bool:
     """Two quantities differ by at most `ratio` of the larger."""
     larger = max(x, y)

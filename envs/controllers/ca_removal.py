@@ -11,159 +11,209 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from envs.controllers.ca_eligibility import BLOCKS, COMPLETES, MOVES, NO_BUDGET, drain_verdict
-from envs.controllers.ca_snapshot import find_place, hide_node, put, rollback, take
+from envs.controllers.ca_layout import (
+    B_COUNT,
+    B_ITEM,
+    B_LEFT,
+    B_START,
+    CANDIDATE,
+    DEST,
+    HEAD,
+    L_CLASS,
+    L_COUNTED,
+    L_POD,
+    M_OLDER,
+    M_POD,
+    N_MOVES,
+    UNREMOVABLE_UNTIL,
+    VERDICT,
+)
+from envs.controllers.ca_snapshot import (
+    charge,
+    log_arrival,
+    log_move,
+    mark_found,
+    next_fit,
+    node_at,
+    place_pod,
+    rollback,
+)
 from envs.controllers.disruption import NO_LIMIT
-from envs.sim.jit import inner, kernel
-from envs.sim.state import NODE_DRAINING, POD_TERMINATING
+from envs.controllers.placement import count_pod
+from envs.sim.jit import inner
+from envs.sim.state import NODE_DRAINING, NODE_FREE, POD_TERMINATING
 
 BLOCKED, NO_PLACE = -1, -2  # results of simulate_removal below 0
 RECHECK_S = 300.0  # --unremovable-node-recheck-timeout
 
 
 @inner
-def budget_left(state: Any, b: int, w: int) -> int:
+def budget_left(budget: Any, b: int, w: int) -> int:
     """Disruptions that every budget over class w still allows; NO_LIMIT without one."""
     left = NO_LIMIT
-    for i in range(state.budget_start[b, w], state.budget_start[b, w + 1]):
-        left = min(left, state.budget_left[b, state.budget_item[b, i]])
+    for i in range(budget[b, B_START, w], budget[b, B_START, w + 1]):
+        left = min(left, budget[b, B_LEFT, budget[b, B_ITEM, i]])
     return left
 
 
 @inner
-def judge_pod(classes: Any, pods: Any, state: Any, b: int, w: int, p: int, now_s: float) -> int:
+def judge_pod(drain_code: Any, pods: Any, budget: Any, b: int, w: int, p: int, now_s: float) -> int:
     """The drain verdict of pod p of class w."""
     overdue_s = now_s - pods.gone_s[b, p] if pods.phase[b, p] == POD_TERMINATING else -math.inf
     age_s = now_s - pods.created_s[b, p]
-    return drain_verdict(classes.drain_code[b, w], age_s, overdue_s, budget_left(state, b, w))
+    return drain_verdict(drain_code[b, w], age_s, overdue_s, budget_left(budget, b, w))
 
 
-@kernel
-def movable_pods(classes: Any, nodes: Any, pods: Any, state: Any, b: int, n: int, now_s: float) -> int:
-    """Pods that leave node n when it is removed, in state.move_*; their number, or BLOCKED.
+@inner
+def movable_pods(
+    drain_code: Any,
+    first_pod: Any,
+    pods: Any,
+    fork: Any,
+    budget: Any,
+    leaving: Any,
+    b: int,
+    n: int,
+    now_s: float,
+) -> int:
+    """Pods that leave node n when it is removed, in `leaving`; their number, or BLOCKED.
 
-    Sets state.verdict of each pod looked at; stops at the first that blocks. Pods that earlier
-    removals of this loop have put on the node leave as well.
+    Sets VERDICT of each pod looked at; stops at the first that blocks. Pods that earlier removals
+    of this loop have put on the node leave as well.
     """
     count = 0
-    p = nodes.first_pod[b, n]
-    while p >= 0:
-        w = pods.workload[b, p]
-        verdict = judge_pod(classes, pods, state, b, w, p, now_s)
-        state.verdict[b, p] = verdict
+    p = np.int64(first_pod[b, n])
+    arrival = fork.node[b, HEAD, n]
+    while p >= 0 or arrival >= 0:
+        real = p >= 0
+        pod = p if real else fork.move[b, M_POD, arrival]
+        w = np.int64(pods.workload[b, pod])
+        verdict = judge_pod(drain_code, pods, budget, b, w, pod, now_s)
+        fork.pod[b, VERDICT, pod] = verdict
         if verdict in (BLOCKS, NO_BUDGET):
             return BLOCKED
         if verdict == MOVES:
-            state.move_w[b, count] = w
-            state.move_p[b, count] = p
-            state.move_counted[b, count] = pods.phase[b, p] != POD_TERMINATING
+            leaving[b, L_CLASS, count] = w
+            leaving[b, L_POD, count] = pod
+            leaving[b, L_COUNTED, count] = 0 if pods.phase[b, pod] == POD_TERMINATING else 1
             count += 1
-        p = pods.next_n[b, p]
-    journal = state.journal
-    i = journal.head[b, n]
-    while i >= 0:
-        w, p = journal.cls[b, i], journal.pod[b, i]
-        if p >= 0 and judge_pod(classes, pods, state, b, w, p, now_s) != MOVES:
-            return BLOCKED
-        state.move_w[b, count] = w
-        state.move_p[b, count] = p
-        state.move_counted[b, count] = journal.counted[b, i]
-        count += 1
-        i = journal.older[b, i]
+        if real:
+            p = np.int64(pods.next_n[b, p])
+        else:
+            arrival = fork.move[b, M_OLDER, arrival]
     return count
 
 
-@kernel
-def waits_for_pods(nodes: Any, pods: Any, state: Any, b: int, n: int) -> bool:
+@inner
+def waits_for_pods(first_pod: Any, next_n: Any, fork: Any, b: int, n: int) -> bool:
     """Whether node n holds pods that have to complete first. After `movable_pods`."""
-    p = nodes.first_pod[b, n]
+    p = first_pod[b, n]
     while p >= 0:
-        if state.verdict[b, p] == COMPLETES:
+        if fork.pod[b, VERDICT, p] == COMPLETES:
             return True
-        p = pods.next_n[b, p]
+        p = next_n[b, p]
     return False
 
 
-@kernel
-def budgets_allow(state: Any, b: int, count: int) -> Any:
-    """(may the pods in state.move_* go, may they go all at once) by the disruption budgets.
+@inner
+def budgets_allow(budget: Any, leaving: Any, b: int, count: int) -> Any:
+    """(may the leaving pods go, may they go all at once) by the disruption budgets.
 
     They may go when no budget over one of them is used up; at once when each covers all of its own.
     """
     allowed, at_once = True, True
-    state.budget_count[b] = 0
+    budget[b, B_COUNT] = 0
     for k in range(count):
-        w = state.move_w[b, k]
-        for i in range(state.budget_start[b, w], state.budget_start[b, w + 1]):
-            q = state.budget_item[b, i]
-            state.budget_count[b, q] += 1
-            allowed &= state.budget_left[b, q] >= 1
-            at_once &= state.budget_left[b, q] >= state.budget_count[b, q]
+        w = leaving[b, L_CLASS, k]
+        for i in range(budget[b, B_START, w], budget[b, B_START, w + 1]):
+            q = budget[b, B_ITEM, i]
+            budget[b, B_COUNT, q] += 1
+            allowed &= budget[b, B_LEFT, q] >= 1
+            at_once &= budget[b, B_LEFT, q] >= budget[b, B_COUNT, q]
     return allowed, allowed and at_once
 
 
-@kernel
-def charge_budgets(state: Any, b: int, count: int) -> None:
-    """Take the pods in state.move_* off their budgets."""
+@inner
+def charge_budgets(budget: Any, leaving: Any, b: int, count: int) -> None:
+    """Take the leaving pods off their budgets."""
     for k in range(count):
-        w = state.move_w[b, k]
-        for i in range(state.budget_start[b, w], state.budget_start[b, w + 1]):
-            q = state.budget_item[b, i]
-            state.budget_left[b, q] = max(0, state.budget_left[b, q] - 1)
+        w = leaving[b, L_CLASS, k]
+        for i in range(budget[b, B_START, w], budget[b, B_START, w + 1]):
+            q = budget[b, B_ITEM, i]
+            budget[b, B_LEFT, q] = max(0, budget[b, B_LEFT, q] - 1)
 
 
 @inner
 def relocate(
-    classes: Any, topology: Any, groups: Any, nodes: Any, state: Any, b: int, n: int, count: int
+    classes: Any, topology: Any, groups: Any, nodes: Any, fork: Any, leaving: Any, b: int, n: int, count: int
 ) -> bool:
-    """Take the pods in state.move_* off node n and put each elsewhere; False = one found no place."""
-    journal = state.journal
-    first = journal.n[b]
+    """Take the leaving pods off node n and put each elsewhere; False = one found no place."""
+    at, move, node, pod = fork.at, fork.move, fork.node, fork.pod
+    req, fits_group, alloc = classes.req, classes.fits_group, groups.alloc
+    group, phase, used, n_pods = nodes.group, nodes.phase, nodes.used, nodes.n_pods
+    first, hi, seen = at[b, N_MOVES], np.int64(nodes.hi[b]), not fork.plain[b, -1]
     for k in range(count):
-        w, p, counted = state.move_w[b, k], state.move_p[b, k], state.move_counted[b, k]
-        if take(classes, topology, nodes, journal, b, w, p, n, counted) < 0:
+        w, counted = leaving[b, L_CLASS, k], leaving[b, L_COUNTED, k] == 1
+        if log_move(at, move, b, w, leaving[b, L_POD, k], n, counted) < 0:
             return False
+        charge(req, used, n_pods, b, w, n, -1)
+        if counted and seen:
+            count_pod(topology, nodes, b, w, n, -1)
     for k in range(count):
-        w, p = state.move_w[b, k], state.move_p[b, k]
-        dst = find_place(classes, topology, groups, nodes, state.search, b, w, p, False)
+        w, p, counted = leaving[b, L_CLASS, k], leaving[b, L_POD, k], leaving[b, L_COUNTED, k] == 1
+        if fork.plain[b, w]:  # as place_pod does, without a call that passes the tuples
+            step = next_fit(req, fits_group, alloc, group, phase, used, at, node, pod, b, w, p, hi, False, -1)
+            dst = node_at(at, pod, b, p, hi, step) if step < hi else -1
+            if dst >= 0:
+                mark_found(at, pod, b, p, dst, step)
+                charge(req, used, n_pods, b, w, dst, 1)
+                if counted and seen:
+                    count_pod(topology, nodes, b, w, dst, 1)
+        else:
+            dst = place_pod(classes, topology, groups, nodes, fork, b, w, p, False, counted)
         if dst < 0:
             return False
-        put(classes, topology, nodes, journal, b, first + k, dst)
+        log_arrival(move, node, b, first + k, dst)
     return True
 
 
-@kernel
+@inner
 def simulate_removal(
     classes: Any,
     topology: Any,
     groups: Any,
     nodes: Any,
     pods: Any,
-    state: Any,
+    fork: Any,
+    budget: Any,
+    leaving: Any,
     b: int,
     n: int,
     now_s: float,
 ) -> int:
-    """Pods that node n's removal moves, or BLOCKED or NO_PLACE. Destinations: state.search.dest.
+    """Pods that node n's removal moves, or BLOCKED or NO_PLACE. Destinations: DEST.
 
     A success stays in the journal and the node is hidden until the loop ends; a failure is undone.
     """
-    count = movable_pods(classes, nodes, pods, state, b, n, now_s)
+    count = movable_pods(classes.drain_code, nodes.first_pod, pods, fork, budget, leaving, b, n, now_s)
     if count < 0:
         return BLOCKED
-    mark = state.journal.n[b]
+    mark = fork.at[b, N_MOVES]
     phase = nodes.phase[b, n]
     nodes.phase[b, n] = NODE_DRAINING
-    if not relocate(classes, topology, groups, nodes, state, b, n, count):
-        rollback(classes, topology, nodes, state.journal, b, mark)
+    if not relocate(classes, topology, groups, nodes, fork, leaving, b, n, count):
+        rollback(classes, topology, nodes, fork, b, mark)
         nodes.phase[b, n] = phase
         return NO_PLACE
-    state.search.dest[b, n] = False
-    hide_node(nodes, b, n)
+    fork.node[b, DEST, n] = 0
+    nodes.phase[b, n] = NODE_FREE
     return count
 
 
-@kernel
+@inner
 def find_unneeded(
     classes: Any,
     topology: Any,
@@ -176,30 +226,30 @@ def find_unneeded(
     limit: int,
     now_s: float,
 ) -> int:
-    """Simulate the removal of state.candidates one after the other; the number that failed.
+    """Simulate the removal of CANDIDATE nodes one after the other; the number that failed.
 
     Fills state.unneeded (node, needs_drain, risky). Candidates after `limit` successes are skipped.
     A node that fails is not looked at again for RECHECK_S.
     """
-    unneeded = state.unneeded
+    unneeded, fork, budget, leaving = state.unneeded, state.fork, state.budget, state.leaving
     unneeded.n[b] = 0
     failures = 0
     for c in range(n_candidates):
-        if unneeded.n[b] >= limit:
+        i = unneeded.n[b]
+        if i >= limit:
             break
-        n = state.candidates[b, c]
-        count = simulate_removal(classes, topology, groups, nodes, pods, state, b, n, now_s)
+        n = np.int64(state.slot[b, CANDIDATE, c])
+        count = simulate_removal(classes, topology, groups, nodes, pods, fork, budget, leaving, b, n, now_s)
         if count < 0:
             failures += 1
-            state.unremovable_until_s[b, n] = now_s + RECHECK_S
+            state.node_s[b, UNREMOVABLE_UNTIL, n] = now_s + RECHECK_S
             continue
-        _, at_once = budgets_allow(state, b, count)
-        charge_budgets(state, b, count)
-        i = unneeded.n[b]
+        at_once = budgets_allow(budget, leaving, b, count)[1]
+        charge_budgets(budget, leaving, b, count)
         unneeded.n[b] = i + 1
         unneeded.node[b, i] = n
         unneeded.needs_drain[b, i] = count > 0
         unneeded.risky[b, i] = not at_once
-        unneeded.disabled[b, i] = waits_for_pods(nodes, pods, state, b, n)
+        unneeded.disabled[b, i] = waits_for_pods(nodes.first_pod, pods.next_n, fork, b, n)
         unneeded.broken[b, i] = False
     return failures

@@ -1,176 +1,244 @@
 """The Cluster Autoscaler's "what if": pods moved and nodes added on the live arrays, then undone exactly.
 
-Every change goes through a journal, and `rollback` takes the journal back to a mark, newest change
-first, so that the arrays are byte for byte what they were. Nothing here decides anything but where
-a pod goes: the node it was simulated onto last time, else the first that fits in a scan that
-starts after the last match (so it is not first-fit). Rule followed: cluster-autoscaler
-`pkg/simulator/{clustersnapshot,scheduling}` as of 2026-08.
+Moves go through a journal, and `rollback` takes it back to a mark, newest move first; new nodes
+are closed by putting back what their slots held. A pod goes to the node it was simulated onto last
+time if it still fits, else to the first that fits in a scan that starts after the last match (so
+it is not first-fit). Rule followed: cluster-autoscaler `pkg/simulator` as of 2026-08.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from envs.controllers.placement import FitScratch, bind, count_pod, fits, measure, reserve
-from envs.sim.jit import kernel
-from envs.sim.state import BOOL, CPU, I1, I4, I8, MEM, NODE_FREE, NODE_READY
-
-MAX_NEW_NODES = 1024  # simulated at once; above the 1,000 of one scale-up
-
-
-class Journal(NamedTuple):
-    """Simulated changes. Entry i below n[b] moves one pod of class cls from src to dst (-1 = nowhere)."""
-
-    n: I4  # (B,)
-    cls: I4  # (B, J)
-    pod: I4  # (B, J) pod slot, -1 = none
-    src: I4  # (B, J)
-    dst: I4  # (B, J)
-    older: I4  # (B, J) the arrival on dst before this one
-    counted: BOOL  # (B, J) the pod counts for spread and affinity (it is not being deleted)
-    head: I4  # (B, N) newest simulated arrival on a node, -1 = none
-    n_open: I4  # (B,) simulated new nodes
-    slot: I4  # (B, M) their slots
-    old_group: I4  # (B, M) what the slot held before
-    old_phase: I1  # (B, M)
-    old_pods: I4  # (B, M)
-    old_used: I8  # (B, M, R)
-    old_score_used: I8  # (B, M, 2)
-    old_hi: I4  # (B, M)
-
-
-class Search(NamedTuple):
-    """Where the search for a place stands. hint and hint_loop live across loops."""
-
-    dest: BOOL  # (B, N) nodes that may take the pods of a removed one
-    scan: I4  # (B,) slot of the last match
-    hint: I4  # (B, P) node that pod p was simulated onto last
-    hint_loop: I4  # (B, P) in which loop; older than one loop is forgotten
-    loop: I4  # (B,)
-    fit: FitScratch
+from envs.controllers.ca_layout import (
+    DEST,
+    HEAD,
+    HINT,
+    HINT_LOOP,
+    LOOP,
+    M_CLASS,
+    M_COUNTED,
+    M_DST,
+    M_OLDER,
+    M_POD,
+    M_SRC,
+    N_MOVES,
+    N_OPEN,
+    O_GROUP,
+    O_HAS_PODS,
+    O_HI,
+    O_PHASE,
+    O_PODS,
+    O_SLOT,
+    O_USED,
+    SCAN,
+)
+from envs.controllers.placement import count_pod, fits, measure, resources_fit
+from envs.sim.jit import inner
+from envs.sim.state import NODE_READY
 
 
-def empty_journal(b: int, n: int, p: int, r: int) -> Journal:
-    """Room for every pod to move four times over; a simulation that needs more fails as a whole."""
-    m = min(n, MAX_NEW_NODES)
-    moves = np.zeros((b, 4 * p + 64), np.int32)
-    return Journal(
-        n=np.zeros(b, np.int32),
-        cls=moves.copy(),
-        pod=moves.copy(),
-        src=moves.copy(),
-        dst=moves.copy(),
-        older=moves.copy(),
-        counted=np.zeros(moves.shape, np.bool_),
-        head=np.full((b, n), -1, np.int32),
-        n_open=np.zeros(b, np.int32),
-        slot=np.zeros((b, m), np.int32),
-        old_group=np.zeros((b, m), np.int32),
-        old_phase=np.zeros((b, m), np.int8),
-        old_pods=np.zeros((b, m), np.int32),
-        old_used=np.zeros((b, m, r), np.int64),
-        old_score_used=np.zeros((b, m, 2), np.int64),
-        old_hi=np.zeros((b, m), np.int32),
-    )
+@inner
+def charge(req: Any, used: Any, n_pods: Any, b: int, w: int, n: int, delta: int) -> None:
+    """Add (1) or take off (-1) a pod of class w on node n: the books that filters and utilization read."""
+    for r in range(req.shape[2]):
+        used[b, n, r] += delta * req[b, w, r]
+    n_pods[b, n] += delta
 
 
-def empty_search(b: int, n: int, p: int, fit: FitScratch) -> Search:
-    """No hints; the first scan starts at slot 0."""
-    return Search(
-        dest=np.zeros((b, n), np.bool_),
-        scan=np.full(b, -1, np.int32),
-        hint=np.full((b, p), -1, np.int32),
-        hint_loop=np.full((b, p), -2, np.int32),
-        loop=np.zeros(b, np.int32),
-        fit=fit,
-    )
+@inner
+def try_node(
+    classes: Any, topology: Any, groups: Any, nodes: Any, fork: Any, b: int, w: int, n: int, refresh: bool
+) -> bool:
+    """Put a pod of class w on node n if it fits. refresh: measure the class first (see placement)."""
+    if refresh:
+        measure(classes, topology, nodes, b, w, fork.fit)
+    if not fits(classes, topology, groups, nodes, b, w, n, fork.fit):
+        return False
+    charge(classes.req, nodes.used, nodes.n_pods, b, w, n, 1)
+    if not fork.plain[b, -1]:
+        count_pod(topology, nodes, b, w, n, 1)
+    return True
 
 
-@kernel
-def take(
-    classes: Any, topology: Any, nodes: Any, journal: Any, b: int, w: int, p: int, src: int, counted: bool
+@inner
+def node_at(at: Any, pod: Any, b: int, p: int, hi: int, step: int) -> int:
+    """Node tried at a step of the search for pod p: the hint (step -1), then a scan after the last match."""
+    if step < 0:
+        n = pod[b, HINT, p]
+        return n if n < hi and pod[b, HINT_LOOP, p] >= at[b, LOOP] - 1 else -1
+    n = at[b, SCAN] + 1 + step
+    return n - hi if n >= hi else n
+
+
+@inner
+def next_fit(
+    req: Any,
+    fits_group: Any,
+    alloc: Any,
+    group: Any,
+    phase: Any,
+    used: Any,
+    at: Any,
+    node: Any,
+    pod: Any,
+    b: int,
+    w: int,
+    p: int,
+    hi: int,
+    anywhere: bool,
+    step: int,
 ) -> int:
-    """Take a pod of class w off node src (-1: it is on none); its journal entry, -1 = journal full."""
-    i = journal.n[b]
-    if i >= journal.cls.shape[1]:
+    """First step from `step` on whose node has room for a pod of class w and suits it; hi = none.
+
+    anywhere: every ready node; otherwise only those marked DEST. Takes arrays, not tuples: it runs
+    for each pod of each simulated removal.
+    """
+    while step < hi:
+        n = node_at(at, pod, b, p, hi, step)
+        if n >= 0 and phase[b, n] == NODE_READY and (anywhere or node[b, DEST, n] == 1):
+            g = np.int64(group[b, n])
+            if fits_group[b, w, g] and resources_fit(req, alloc, used, b, w, g, n):
+                return step
+        step += 1
+    return hi
+
+
+@inner
+def mark_found(at: Any, pod: Any, b: int, p: int, n: int, step: int) -> None:
+    """Remember that pod p went to node n."""
+    if step >= 0:
+        at[b, SCAN] = n
+    pod[b, HINT, p] = n
+    pod[b, HINT_LOOP, p] = at[b, LOOP]
+
+
+@inner
+def place_pod(
+    classes: Any,
+    topology: Any,
+    groups: Any,
+    nodes: Any,
+    fork: Any,
+    b: int,
+    w: int,
+    p: int,
+    anywhere: bool,
+    counted: bool,
+) -> int:
+    """Put pod p (slot) of class w on a node: where it went last time, else by a scan; -1 = no place."""
+    hi = np.int64(nodes.hi[b])
+    plain = fork.plain[b, w]
+    if not plain:
+        measure(classes, topology, nodes, b, w, fork.fit)
+    step = -1
+    while step < hi:
+        step = next_fit(
+            classes.req,
+            classes.fits_group,
+            groups.alloc,
+            nodes.group,
+            nodes.phase,
+            nodes.used,
+            fork.at,
+            fork.node,
+            fork.pod,
+            b,
+            w,
+            p,
+            hi,
+            anywhere,
+            step,
+        )
+        if step >= hi:
+            break
+        n = node_at(fork.at, fork.pod, b, p, hi, step)
+        if plain or fits(classes, topology, groups, nodes, b, w, n, fork.fit):
+            mark_found(fork.at, fork.pod, b, p, n, step)
+            charge(classes.req, nodes.used, nodes.n_pods, b, w, n, 1)
+            if counted and not fork.plain[b, -1]:
+                count_pod(topology, nodes, b, w, n, 1)
+            return n
+        step += 1
+    return -1
+
+
+@inner
+def log_move(at: Any, move: Any, b: int, w: int, p: int, src: int, counted: bool) -> int:
+    """Journal that a pod leaves src (-1: it was on no node); the entry, -1 = journal full."""
+    i = at[b, N_MOVES]
+    if i >= move.shape[2]:
         return -1
-    journal.n[b] = i + 1
-    journal.cls[b, i] = w
-    journal.pod[b, i] = p
-    journal.src[b, i] = src
-    journal.dst[b, i] = -1
-    journal.counted[b, i] = counted
-    if src >= 0:
-        reserve(classes, nodes, b, w, src, -1)
-        if counted:
-            count_pod(topology, nodes, b, w, src, -1)
+    at[b, N_MOVES] = i + 1
+    move[b, M_CLASS, i] = w
+    move[b, M_POD, i] = p
+    move[b, M_SRC, i] = src
+    move[b, M_DST, i] = -1
+    move[b, M_COUNTED, i] = 1 if counted else 0
     return i
 
 
-@kernel
-def put(classes: Any, topology: Any, nodes: Any, journal: Any, b: int, i: int, dst: int) -> None:
-    """Put the pod of entry i on node dst."""
-    w = journal.cls[b, i]
-    journal.dst[b, i] = dst
-    journal.older[b, i] = journal.head[b, dst]
-    journal.head[b, dst] = i
-    if journal.counted[b, i]:
-        bind(classes, topology, nodes, b, w, dst)
-    else:
-        reserve(classes, nodes, b, w, dst, 1)
+@inner
+def log_arrival(move: Any, node: Any, b: int, i: int, dst: int) -> None:
+    """Journal that the pod of entry i was put on dst."""
+    move[b, M_DST, i] = dst
+    move[b, M_OLDER, i] = node[b, HEAD, dst]
+    node[b, HEAD, dst] = i
 
 
-@kernel
-def rollback(classes: Any, topology: Any, nodes: Any, journal: Any, b: int, mark: int) -> None:
-    """Undo every entry from the newest down to `mark`."""
-    for i in range(journal.n[b] - 1, mark - 1, -1):
-        w, src, dst = journal.cls[b, i], journal.src[b, i], journal.dst[b, i]
+@inner
+def rollback(classes: Any, topology: Any, nodes: Any, fork: Any, b: int, mark: int) -> None:
+    """Undo every move from the newest down to entry `mark`."""
+    move, head, req, used, n_pods = fork.move, fork.node, classes.req, nodes.used, nodes.n_pods
+    seen = not fork.plain[b, -1]
+    for i in range(fork.at[b, N_MOVES] - 1, mark - 1, -1):
+        w, counted = move[b, M_CLASS, i], seen and move[b, M_COUNTED, i] == 1
+        src, dst = move[b, M_SRC, i], move[b, M_DST, i]
         if dst >= 0:
-            journal.head[b, dst] = journal.older[b, i]
-            reserve(classes, nodes, b, w, dst, -1)
-            if journal.counted[b, i]:
+            head[b, HEAD, dst] = move[b, M_OLDER, i]
+            charge(req, used, n_pods, b, w, dst, -1)
+            if counted:
                 count_pod(topology, nodes, b, w, dst, -1)
         if src >= 0:
-            reserve(classes, nodes, b, w, src, 1)
-            if journal.counted[b, i]:
+            charge(req, used, n_pods, b, w, src, 1)
+            if counted:
                 count_pod(topology, nodes, b, w, src, 1)
-    journal.n[b] = mark
+    fork.at[b, N_MOVES] = mark
 
 
-@kernel
-def free_slot(nodes: Any, journal: Any, b: int) -> int:
-    """A node slot for the next simulated node, -1 = none left. The free stack itself is not touched."""
-    below_hi = 0
-    for k in range(journal.n_open[b]):
-        if journal.slot[b, k] < journal.old_hi[b, 0]:
-            below_hi += 1
-    at = nodes.n_free[b] - 1 - below_hi
+@inner
+def free_slot(nodes: Any, fork: Any, b: int) -> Any:
+    """A slot for the next simulated node, -1 = none left. The free stack itself is not touched."""
+    from_stack = 0
+    for k in range(fork.at[b, N_OPEN]):
+        if fork.opened[b, k, O_SLOT] < fork.opened[b, 0, O_HI]:
+            from_stack += 1
+    at = nodes.n_free[b] - 1 - from_stack
     if at >= 0:
-        return nodes.free[b, at]
-    return nodes.hi[b] if nodes.hi[b] < nodes.group.shape[1] else -1
+        return np.int64(nodes.free[b, at])
+    return np.int64(nodes.hi[b]) if nodes.hi[b] < nodes.group.shape[1] else -1
 
 
-@kernel
-def open_node(groups: Any, nodes: Any, journal: Any, b: int, g: int) -> int:
-    """Simulate a new, ready node of group g with its DaemonSet pods; its slot, -1 = no room."""
-    k = journal.n_open[b]
-    slot = free_slot(nodes, journal, b) if k < journal.slot.shape[1] else -1
+@inner
+def open_node(groups: Any, nodes: Any, fork: Any, b: int, g: int) -> int:
+    """Simulate a new, ready, empty node of group g with its DaemonSet pods; its slot, -1 = no room."""
+    k = fork.at[b, N_OPEN]
+    slot = free_slot(nodes, fork, b) if k < fork.opened.shape[1] else -1
     if slot < 0:
         return -1
-    journal.n_open[b] = k + 1
-    journal.slot[b, k] = slot
-    journal.old_group[b, k] = nodes.group[b, slot]
-    journal.old_phase[b, k] = nodes.phase[b, slot]
-    journal.old_pods[b, k] = nodes.n_pods[b, slot]
-    journal.old_hi[b, k] = nodes.hi[b]
+    fork.at[b, N_OPEN] = k + 1
+    held = fork.opened[b, k]
+    held[O_SLOT] = slot
+    held[O_HAS_PODS] = 0
+    held[O_GROUP] = nodes.group[b, slot]
+    held[O_PHASE] = nodes.phase[b, slot]
+    held[O_PODS] = nodes.n_pods[b, slot]
+    held[O_HI] = nodes.hi[b]
     for r in range(nodes.used.shape[2]):
-        journal.old_used[b, k, r] = nodes.used[b, slot, r]
+        held[O_USED + r] = nodes.used[b, slot, r]
         nodes.used[b, slot, r] = groups.daemon[b, g, r]
-    for r in range(2):
-        journal.old_score_used[b, k, r] = nodes.score_used[b, slot, r]
-        nodes.score_used[b, slot, r] = groups.daemon[b, g, CPU if r == 0 else MEM]
     nodes.group[b, slot] = g
     nodes.phase[b, slot] = NODE_READY
     nodes.n_pods[b, slot] = 0
@@ -178,72 +246,21 @@ def open_node(groups: Any, nodes: Any, journal: Any, b: int, g: int) -> int:
     return slot
 
 
-@kernel
-def close_nodes(nodes: Any, journal: Any, b: int, mark: int) -> None:
-    """Take the simulated nodes away again, down to `mark`, after their pods were rolled back."""
-    for k in range(journal.n_open[b] - 1, mark - 1, -1):
-        slot = journal.slot[b, k]
-        nodes.group[b, slot] = journal.old_group[b, k]
-        nodes.phase[b, slot] = journal.old_phase[b, k]
-        nodes.n_pods[b, slot] = journal.old_pods[b, k]
-        nodes.hi[b] = journal.old_hi[b, k]
+@inner
+def close_nodes(topology: Any, nodes: Any, pending: Any, fork: Any, b: int) -> None:
+    """Take all simulated nodes and their pods away again, newest first."""
+    for k in range(fork.at[b, N_OPEN] - 1, -1, -1):
+        held = fork.opened[b, k]
+        slot = held[O_SLOT]
+        if held[O_HAS_PODS] == 1 and not fork.plain[b, -1]:
+            for w in range(pending.cls.shape[2]):
+                count = nodes.pods_of[b, w, slot]
+                if count > 0:
+                    count_pod(topology, nodes, b, w, slot, -count)
+        nodes.group[b, slot] = held[O_GROUP]
+        nodes.phase[b, slot] = held[O_PHASE]
+        nodes.n_pods[b, slot] = held[O_PODS]
+        nodes.hi[b] = held[O_HI]
         for r in range(nodes.used.shape[2]):
-            nodes.used[b, slot, r] = journal.old_used[b, k, r]
-        for r in range(2):
-            nodes.score_used[b, slot, r] = journal.old_score_used[b, k, r]
-    journal.n_open[b] = mark
-
-
-@kernel
-def scan_nodes(
-    classes: Any, topology: Any, groups: Any, nodes: Any, search: Any, b: int, w: int, anywhere: bool
-) -> int:
-    """First node after the last match that takes a pod of class w, -1 = none. After `measure`.
-
-    anywhere: every ready node; otherwise only those in search.dest.
-    """
-    hi = nodes.hi[b]
-    cpu, mem = classes.req[b, w, CPU], classes.req[b, w, MEM]
-    n = search.scan[b]
-    for _ in range(hi):
-        n += 1
-        if n >= hi:
-            n = 0
-        if nodes.phase[b, n] != NODE_READY or not (anywhere or search.dest[b, n]):
-            continue
-        g = nodes.group[b, n]
-        # most nodes fall here: two comparisons instead of a call
-        if cpu > 0 and nodes.used[b, n, CPU] + cpu > groups.alloc[b, g, CPU]:
-            continue
-        if mem > 0 and nodes.used[b, n, MEM] + mem > groups.alloc[b, g, MEM]:
-            continue
-        if fits(classes, topology, groups, nodes, b, w, n, search.fit):
-            search.scan[b] = n
-            return n
-    return -1
-
-
-@kernel
-def find_place(
-    classes: Any, topology: Any, groups: Any, nodes: Any, search: Any, b: int, w: int, p: int, anywhere: bool
-) -> int:
-    """Node for pod p (slot, -1 = none) of class w: where it went last time if it still fits, else a scan."""
-    measure(classes, topology, nodes, b, w, search.fit)
-    found = -1
-    if p >= 0 and search.hint_loop[b, p] >= search.loop[b] - 1:
-        n = search.hint[b, p]
-        known = 0 <= n < nodes.hi[b] and (anywhere or search.dest[b, n])
-        if known and fits(classes, topology, groups, nodes, b, w, n, search.fit):
-            found = n
-    if found < 0:
-        found = scan_nodes(classes, topology, groups, nodes, search, b, w, anywhere)
-    if p >= 0 and found >= 0:
-        search.hint[b, p] = found
-        search.hint_loop[b, p] = search.loop[b]
-    return found
-
-
-@kernel
-def hide_node(nodes: Any, b: int, n: int) -> None:
-    """The node is gone for what follows in this simulation. The caller restores its phase."""
-    nodes.phase[b, n] = NODE_FREE
+            nodes.used[b, slot, r] = held[O_USED + r]
+    fork.at[b, N_OPEN] = 0

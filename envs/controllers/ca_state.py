@@ -8,7 +8,7 @@ Flags and defaults: cluster-autoscaler as of 2026-08.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +16,41 @@ from numpy.typing import NDArray
 from envs.cluster import HOSTNAME_KEY, ZONE_KEY
 from envs.controllers.ca_deletion import Cropped, Unneeded, empty_cropped, empty_unneeded
 from envs.controllers.ca_eligibility import DrainFlags
-from envs.controllers.ca_estimator import Pending, empty_pending
-from envs.controllers.ca_expanders import EXPANDERS, Options, empty_options, priority_tiers
+from envs.controllers.ca_expanders import EXPANDERS, priority_tiers
+from envs.controllers.ca_layout import (
+    B_ITEM,
+    B_START,
+    BACKOFF_UNTIL,
+    BALANCE,
+    CAPPED,
+    DELAY_ADD_S,
+    DELAY_DELETE_S,
+    DELAY_FAILURE_S,
+    DRAIN_PARALLELISM,
+    EXPANDER,
+    FLAGS,
+    GROUP_PLANES,
+    INITIAL_BACKOFF_S,
+    LAST_LOOP,
+    MAX_BACKOFF_S,
+    MAX_NODES_TOTAL,
+    MAX_PER_SCALEUP,
+    MAX_PROVISION_S,
+    MIN_INTERVAL,
+    NEW_POD_DELAY_S,
+    PARALLELISM,
+    SCALE_DOWN,
+    UNNEEDED_S,
+    UNREADY_S,
+    UNREMOVABLE_UNTIL,
+    UTILIZATION_LIMIT,
+    Fork,
+    Options,
+    Pending,
+    empty_fork,
+    empty_options,
+    empty_pending,
+)
 from envs.controllers.ca_limits import (
     ALLOCATABLE_RATIO,
     FREE_RATIO,
@@ -30,13 +63,30 @@ from envs.controllers.ca_limits import (
     per_node_amounts,
     templates_similar,
 )
-from envs.controllers.ca_snapshot import Journal, Search, empty_journal, empty_search
 from envs.controllers.disruption import PDB_NONE
 from envs.controllers.placement import fit_scratch
-from envs.sim.state import BOOL, F8, I1, I4, Classes, Groups, Nodes, Pods, Topology
+from envs.sim.state import BOOL, F8, I4, I8, Classes, Groups, Nodes, Pods, Topology
 from envs.stack import ClusterAutoscaler
 
 GIB = 1 << 30
+FLAG_NAMES = {
+    NEW_POD_DELAY_S: "new_pod_delay_s",
+    SCALE_DOWN: "scale_down_enabled",
+    UTILIZATION_LIMIT: "scale_down_utilization_threshold",
+    UNNEEDED_S: "scale_down_unneeded_s",
+    UNREADY_S: "scale_down_unready_s",
+    DELAY_ADD_S: "scale_down_delay_after_add_s",
+    DELAY_DELETE_S: "scale_down_delay_after_delete_s",
+    DELAY_FAILURE_S: "scale_down_delay_after_failure_s",
+    PARALLELISM: "max_scale_down_parallelism",
+    DRAIN_PARALLELISM: "max_drain_parallelism",
+    MAX_PER_SCALEUP: "max_nodes_per_scaleup",
+    MAX_PROVISION_S: "max_node_provision_s",
+    INITIAL_BACKOFF_S: "initial_backoff_s",
+    MAX_BACKOFF_S: "max_backoff_s",
+    MAX_NODES_TOTAL: "max_nodes_total",
+    BALANCE: "balance_similar_node_groups",
+}
 IGNORED_LABELS = frozenset(
     {
         HOSTNAME_KEY,
@@ -52,69 +102,29 @@ POOL_LABELS = frozenset({"karpenter.sh/nodepool", "eks.amazonaws.com/nodegroup"}
 
 
 class CaConfig(NamedTuple):
-    """Flags per cluster, (B,) unless said otherwise."""
+    """Flags per cluster; the planes of `flag` are named in ca_layout (EXPANDER ... SHORTCUT)."""
 
-    expander: I1  # index into EXPANDERS
-    new_pod_delay_s: F8  # a loop in which the oldest pod is younger waits
-    scale_down: BOOL
-    utilization_limit: F8
-    unneeded_s: F8
-    unready_s: F8
-    delay_after_add_s: F8
-    delay_after_delete_s: F8
-    delay_after_failure_s: F8
-    parallelism: I4
-    drain_parallelism: I4
-    max_nodes_per_scaleup: I4
-    max_provision_s: F8
-    initial_backoff_s: F8
-    max_backoff_s: F8
-    max_nodes_total: I4  # 0 = none
-    balance: BOOL
-    capped: BOOL  # the estimator stops at the groups' and the cluster's node limits
-    shortcut: BOOL  # the estimator's arithmetic shortcut (off by default)
+    flag: F8  # (B, FLAGS)
     atomic: BOOL  # (B, G) all-or-nothing groups
     similar: BOOL  # (B, G, G) groups that may be balanced
     quotas: Quotas
 
 
 class CaState(NamedTuple):
-    """Memory across loops, then scratch of one loop."""
+    """Memory across loops, then scratch of one loop. Planes are named in ca_layout."""
 
-    unneeded_since_s: F8  # (B, N) NaN = needed
-    unremovable_until_s: F8  # (B, N) found unremovable in simulation: not looked at before
-    born_s: F8  # (B, N) creation time of the node that the two above are about
-    backoff_until_s: F8  # (B, G)
-    backoff_s: F8  # (B, G) length of the last one
-    last_add_s: F8  # (B,)
-    last_delete_s: F8  # (B,)
     last_failure_s: F8  # (B,) written by whoever carries out the deletions
-    last_loop_s: F8  # (B,) NaN = none yet
-    min_interval_s: F8  # (B,) shortest time between two loops so far
-    budget_start: I4  # (B, W + 1) disruption budgets of class w: budget_item[start:start + 1]
-    budget_item: I4  # (B, M)
-    budget_left: I4  # (B, Q) disruptions left in this loop
-    budget_count: I4  # (B, Q)
-    budgets_known: I1  # (B,) budget_left is filled for this loop
-    sizes: I4  # (B, G) target sizes: booting, ready and draining
-    deleting: I4  # (B, G)
-    n_nodes: I4  # (B,)
-    valid: BOOL  # (B, G) groups considered in this scale-up
-    members: I4  # (B, G)
-    new_sizes: I4  # (B, G)
-    phase: I1  # (B, N) true phases, restored at the end of the loop
-    candidates: I4  # (B, N) nodes eligible for removal, in order
-    rank: I1  # (B, N) their rank: empty, unneeded already, others
-    move_w: I4  # (B, P) pods that leave the node at hand
-    move_p: I4  # (B, P)
-    move_counted: BOOL  # (B, P)
-    verdict: I1  # (B, P) what the drain rules say of pod p
-    lost: I4  # (B, P) unschedulable pods, by priority
-    failed: I4  # (B, W) loop in which the class found no place
-    options: Options
+    clock: F8  # (B, 4)
+    node_s: F8  # (B, 3, N)
+    group_s: F8  # (B, 2, G)
+    node_count: I8  # (B,)
+    group: I8  # (B, GROUP_PLANES, G)
+    slot: I8  # (B, 3, N)
+    budget: I8  # (B, 4, W + 1)
+    leaving: I8  # (B, 3, 2 P)
+    fork: Fork
     pending: Pending
-    journal: Journal
-    search: Search
+    options: Options
     unneeded: Unneeded
     crop: Cropped
 
@@ -130,18 +140,14 @@ class CaOutput(NamedTuple):
 
 def drain_flags(stack: ClusterAutoscaler) -> DrainFlags:
     """The stack's switches for pods that keep their node alive."""
-    return DrainFlags(
-        system_pods=stack.skip_nodes_with_system_pods, local_storage=stack.skip_nodes_with_local_storage
-    )
+    return DrainFlags(system_pods=stack.skip_nodes_with_system_pods, local_storage=stack.skip_nodes_with_local_storage)
 
 
 def labels_match(
     a: Mapping[str, str], b: Mapping[str, str], ignored: frozenset[str] | set[str] = IGNORED_LABELS
 ) -> bool:
     """Whether two node templates carry the same labels, ignored ones aside."""
-    return {k: v for k, v in a.items() if k not in ignored} == {
-        k: v for k, v in b.items() if k not in ignored
-    }
+    return {k: v for k, v in a.items() if k not in ignored} == {k: v for k, v in b.items() if k not in ignored}
 
 
 def pack_autoscaler(
@@ -158,33 +164,17 @@ def pack_autoscaler(
     groups of one pool are alike). pool_max (B, L): nodes of pool l over all its groups.
     """
 
-    def flag(name: str, dtype: Any = np.float64) -> Any:
-        return np.array([getattr(s, name) for s in stacks]).astype(dtype)
-
     for b, stack in enumerate(stacks):
         if group_names:
-            groups.priority_tier[b] = priority_tiers(group_names[b], dict(stack.priorities))
-    size = len(stacks)
+            tiers = priority_tiers(group_names[b], dict(stack.priorities))
+            groups.priority_tier[b, : len(tiers)] = tiers
+    flags = np.zeros((len(stacks), FLAGS))
+    for plane, name in FLAG_NAMES.items():
+        flags[:, plane] = [float(getattr(s, name)) for s in stacks]
+    flags[:, EXPANDER] = [EXPANDERS.index(s.expander) for s in stacks]
+    flags[:, CAPPED] = 1.0
     return CaConfig(
-        expander=np.array([EXPANDERS.index(s.expander) for s in stacks], np.int8),
-        new_pod_delay_s=flag("new_pod_delay_s"),
-        scale_down=flag("scale_down_enabled", np.bool_),
-        utilization_limit=flag("scale_down_utilization_threshold"),
-        unneeded_s=flag("scale_down_unneeded_s"),
-        unready_s=flag("scale_down_unready_s"),
-        delay_after_add_s=flag("scale_down_delay_after_add_s"),
-        delay_after_delete_s=flag("scale_down_delay_after_delete_s"),
-        delay_after_failure_s=flag("scale_down_delay_after_failure_s"),
-        parallelism=flag("max_scale_down_parallelism", np.int32),
-        drain_parallelism=flag("max_drain_parallelism", np.int32),
-        max_nodes_per_scaleup=flag("max_nodes_per_scaleup", np.int32),
-        max_provision_s=flag("max_node_provision_s"),
-        initial_backoff_s=flag("initial_backoff_s"),
-        max_backoff_s=flag("max_backoff_s"),
-        max_nodes_total=flag("max_nodes_total", np.int32),
-        balance=flag("balance_similar_node_groups", np.bool_),
-        capped=np.ones(size, np.bool_),
-        shortcut=np.zeros(size, np.bool_),
+        flag=flags,
         atomic=np.zeros(groups.price.shape, np.bool_),
         similar=_similar(groups, group_labels),
         quotas=_quotas(stacks, groups, pool_max),
@@ -209,9 +199,7 @@ def _similar(groups: Groups, labels: Sequence[Sequence[Mapping[str, str]]]) -> B
     return out
 
 
-def _quotas(
-    stacks: Sequence[ClusterAutoscaler], groups: Groups, pool_max: NDArray[np.int32] | None
-) -> Quotas:
+def _quotas(stacks: Sequence[ClusterAutoscaler], groups: Groups, pool_max: NDArray[np.int32] | None) -> Quotas:
     """Quota 0: cores and memory of the whole cluster; then one of nodes for each pool."""
     size, n = groups.price.shape
     pools = 0 if pool_max is None else pool_max.shape[1]
@@ -231,65 +219,43 @@ def _quotas(
     return Quotas(limit=limit, covers=covers, per_node=per_node_amounts(groups.cap), left=limit.copy())
 
 
-def _budgets(classes: Classes) -> tuple[I4, I4]:
-    """Each workload with a budget has one of its own: (start (B, W + 1), item (B, W))."""
+def _budgets(classes: Classes) -> I8:
+    """CaState.budget: each workload with a disruption budget has one of its own."""
     has = classes.pdb_kind != PDB_NONE
     size, w = has.shape
-    start = np.zeros((size, w + 1), np.int32)
-    start[:, 1:] = np.cumsum(has, axis=1)
-    item = np.zeros((size, w), np.int32)
+    out = np.zeros((size, 4, w + 1), np.int64)
+    out[:, B_START, 1:] = np.cumsum(has, axis=1)
     for b in range(size):
         own = np.flatnonzero(has[b])
-        item[b, : len(own)] = own
-    return start, item
+        out[b, B_ITEM, : len(own)] = own
+    return out
 
 
 def empty_ca_state(classes: Classes, topology: Topology, groups: Groups, nodes: Nodes, pods: Pods) -> CaState:
     """A controller that has just started: no cooldown, nothing unneeded, nothing in back-off."""
     size, w = classes.priority.shape
     g, n, p = groups.price.shape[1], nodes.group.shape[1], pods.workload.shape[1]
-    resources = nodes.used.shape[2]
-    start, item = _budgets(classes)
-    journal = empty_journal(size, n, p, resources)
-    per_pod = np.zeros((size, 2 * p), np.int32)
-    return CaState(
-        unneeded_since_s=np.full((size, n), np.nan),
-        unremovable_until_s=np.full((size, n), -np.inf),
-        born_s=np.full((size, n), np.nan),
-        backoff_until_s=np.full((size, g), -np.inf),
-        backoff_s=np.zeros((size, g)),
-        last_add_s=np.full(size, -np.inf),
-        last_delete_s=np.full(size, -np.inf),
+    state = CaState(
         last_failure_s=np.full(size, -np.inf),
-        last_loop_s=np.full(size, np.nan),
-        min_interval_s=np.full(size, np.inf),
-        budget_start=start,
-        budget_item=item,
-        budget_left=np.zeros((size, w), np.int32),
-        budget_count=np.zeros((size, w), np.int32),
-        budgets_known=np.zeros(size, np.int8),
-        sizes=np.zeros((size, g), np.int32),
-        deleting=np.zeros((size, g), np.int32),
-        n_nodes=np.zeros(size, np.int32),
-        valid=np.zeros((size, g), np.bool_),
-        members=np.zeros((size, g), np.int32),
-        new_sizes=np.zeros((size, g), np.int32),
-        phase=np.zeros((size, n), np.int8),
-        candidates=np.zeros((size, n), np.int32),
-        rank=np.zeros((size, n), np.int8),
-        move_w=per_pod.copy(),
-        move_p=per_pod.copy(),
-        move_counted=np.zeros(per_pod.shape, np.bool_),
-        verdict=np.zeros((size, p), np.int8),
-        lost=per_pod.copy(),
-        failed=np.full((size, w), -1, np.int32),
+        clock=np.full((size, 4), -np.inf),
+        node_s=np.full((size, 3, n), np.nan),
+        group_s=np.zeros((size, 2, g)),
+        node_count=np.zeros(size, np.int64),
+        group=np.zeros((size, GROUP_PLANES, g), np.int64),
+        slot=np.zeros((size, 3, n), np.int64),
+        budget=_budgets(classes),
+        leaving=np.zeros((size, 3, 2 * p), np.int64),
+        fork=empty_fork(classes, n, p, fit_scratch(classes, topology)),
+        pending=empty_pending(size, w, g),
         options=empty_options(size, g),
-        pending=empty_pending(size, w, g, journal.slot.shape[1]),
-        journal=journal,
-        search=empty_search(size, n, p, fit_scratch(classes, topology)),
         unneeded=empty_unneeded(size, n),
         crop=empty_cropped(size, g, n),
     )
+    state.clock[:, LAST_LOOP] = np.nan
+    state.clock[:, MIN_INTERVAL] = np.inf
+    state.node_s[:, UNREMOVABLE_UNTIL] = -np.inf
+    state.group_s[:, BACKOFF_UNTIL] = -np.inf
+    return state
 
 
 def empty_ca_output(groups: Groups, nodes: Nodes) -> CaOutput:

@@ -153,9 +153,7 @@ def queue_tick(
 
 
 @kernel
-def _fresh_bad(
-    inflow: float, rate: float, free_at: float, dt_s: float, fresh: float, limit: float
-) -> float:
+def _fresh_bad(inflow: float, rate: float, free_at: float, dt_s: float, fresh: float, limit: float) -> float:
     """Bad items among this tick's `fresh` served arrivals; workers turn to them free_at into the tick.
 
     The item that arrives at s is done at free_at + s inflow / rate, or at s once they have caught up.

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.sim.pack import Case, initial_replicas, pack
+from envs.sim.pack import Case, hpa_specs, initial_replicas, pack
 from envs.sim.pack_placement import node_groups, split_evenly
 from envs.sim.tick import place_initial, run_ticks
 from envs.sim.view import View
@@ -23,12 +24,15 @@ class ClusterSim:
     """
 
     def __init__(self, cases: Sequence[Case], *, rows: int = 1) -> None:
+        if len({(case.scenario.tick_s, case.scenario.warmup_s) for case in cases}) != 1:
+            raise ValueError("clusters of a batch share one tick length and one warm-up")
         self.cases = tuple(cases)
         self.tick_s = cases[0].scenario.tick_s
         self.row_ticks = max(round(ROW_S / self.tick_s), 1)
         self.warmup_ticks = int(np.ceil(cases[0].scenario.warmup_s / self.tick_s))
         self.arrays = pack(self.cases, rows=rows, warmup_ticks=self.warmup_ticks)
         self.view = View(self.arrays)
+        self.hpa_specs = hpa_specs(self.cases, self.arrays.flow.n_ready.shape[1])
         self.tick = -self.warmup_ticks
         for b, case in enumerate(self.cases):
             self._populate(b, case)
@@ -59,7 +63,7 @@ class ClusterSim:
         Clusters are independent, so any number of threads gives the same bytes.
         """
         edges = np.linspace(0, self.batch, min(threads, self.batch) + 1).astype(int)
-        jobs = [(int(a), int(z)) for a, z in zip(edges[:-1], edges[1:], strict=True)]
+        jobs = [(int(a), int(z)) for a, z in pairwise(edges)]
         if len(jobs) == 1:
             run_ticks(self.view, arrivals, 0, self.batch, self.tick, self.row_ticks)
         else:

@@ -135,17 +135,35 @@ class Clock(NamedTuple):
 
 def empty_flow(b: int, w: int, g: int, history: int, cohorts: I4) -> Flow:
     """All zero, speed 1. cohorts (B, W): ring length of each workload."""
-    i4, f8 = np.int32, np.float64
+    def ints() -> I4:
+        return np.zeros((b, w), np.int32)
+
+    def reals(*more: int) -> F8:
+        return np.zeros((b, w, *more))
+
     return Flow(
-        *(np.zeros((b, w), i4) for _ in range(5)),
-        *(np.zeros((b, w), f8) for _ in range(3)),
-        cohorts,
-        np.zeros((b, w, int(cohorts.max()))),
-        np.zeros((b, w, META)),
-        *(np.zeros((b, w), f8) for _ in range(3)),
-        np.ones((b, w)),
-        np.zeros((b, w, g), i4),
-        *(np.zeros((b, w, history)) for _ in range(6)),
+        spec_replicas=ints(),
+        n_ready=ints(),
+        n_starting=ints(),
+        n_pending=ints(),
+        n_terminating=ints(),
+        ready_pod_s=reals(),
+        young_until_s=reals(),
+        backlog=reals(),
+        cohorts=cohorts,
+        ring=reals(int(cohorts.max())),
+        ring_meta=reals(META),
+        busy=reals(),
+        cpu_per_pod=reals(),
+        mem_per_pod_gib=reals(),
+        speed=np.ones((b, w)),
+        bound_in_group=np.zeros((b, w, g), np.int32),
+        cum_cpu_s=reals(history),
+        cum_mem_gib_s=reals(history),
+        cum_ready_s=reals(history),
+        cum_offered=reals(history),
+        cum_bad=reals(history),
+        backlog_ring=reals(history),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from envs.sim.backlog import batch_tick, queue_tick
 from envs.sim.flow import (
     BACKLOG,
     BAD_NO_NODE,
@@ -25,7 +26,6 @@ from envs.sim.flow import (
     STARTING_S,
 )
 from envs.sim.jit import inner
-from envs.sim.backlog import batch_tick, queue_tick
 from envs.sim.service import service_tick
 from envs.sim.state import CPU, POD_READY
 
@@ -151,7 +151,7 @@ def serve_workload(s: Any, b: int, w: int, arrivals: float, tick: int, row: int,
     starting, pending = float(flow.n_starting[b, w]), float(flow.n_pending[b, w])
     saturated, late, homeless = 0.0, 0.0, 0.0
     kind = s.service.kind[b, w]
-    if kind == QUEUE or kind == BATCH:
+    if kind in (QUEUE, BATCH):
         good, bad, backlog, busy = _work(s, b, w, arrivals, replicas, tick, dt)
         saturated = bad
     else:

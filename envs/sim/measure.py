@@ -22,7 +22,7 @@ from envs.controllers.hpa_pack import (
     TOTAL_AVERAGE,
     TOTAL_VALUE,
 )
-from envs.sim.jit import inner
+from envs.sim.jit import inner, kernel
 from envs.sim.state import POD_READY, POD_TERMINATING
 
 SCRAPE_S = 15.0
@@ -43,13 +43,13 @@ def sample_time_s(s: Any, b: int, w: int, now_s: float) -> float:
 @inner
 def last_tick(s: Any, b: int, at_s: float, tick: int) -> int:
     """The newest tick that had ended at at_s, always before the tick in work."""
-    return min(int(math.floor(at_s / s.clock.tick_s[b])) - 1, tick - 1)
+    return min(math.floor(at_s / s.clock.tick_s[b]) - 1, tick - 1)
 
 
 @inner
 def window_ticks(s: Any, b: int, window_s: float) -> int:
     """A window in whole ticks, at least one."""
-    return max(int(round(window_s / s.clock.tick_s[b])), 1)
+    return max(round(window_s / s.clock.tick_s[b]), 1)
 
 
 @inner
@@ -68,7 +68,7 @@ def fill_sample(s: Any, b: int, w: int, now_s: float, tick: int) -> None:
     out.pods_ready[b, w] = NO_PODS if none else ready
     for m in range(s.hpa.spec[b, w].n_metrics):
         metric, seen = s.hpa.metric[b, w, m], out.metric[b, w, m]
-        if metric.kind == TOTAL_VALUE or metric.kind == TOTAL_AVERAGE:
+        if metric.kind in (TOTAL_VALUE, TOTAL_AVERAGE):
             value = external_value(s, b, w, metric.signal, now_s, tick)
             seen.ok = value >= 0.0
             seen.usage = int(value * 1000.0)
@@ -149,7 +149,7 @@ def _group_pods(s: Any, b: int, w: int, m: int, now_s: float, sample_s: float) -
     while p >= 0:
         phase = s.pods.phase[b, p]
         code = classify_pod(
-            phase == POD_TERMINATING, phase != POD_READY and phase != POD_TERMINATING,
+            phase == POD_TERMINATING, phase not in (POD_READY, POD_TERMINATING),
             s.pods.ready_s[b, p] <= sample_s, s.hpa.metric[b, w, m].by_readiness != 0, phase == POD_READY,
             s.pods.bound_s[b, p], s.pods.ready_s[b, p], sample_s, RESOURCE_WINDOW_S, now_s,
             s.hpa.spec[b, w].cpu_initialization_s, s.hpa.spec[b, w].initial_readiness_s,
@@ -162,3 +162,25 @@ def _group_pods(s: Any, b: int, w: int, m: int, now_s: float, sample_s: float) -
             unready += 1
         p = s.pods.next_w[b, p]
     return ready, unready, missing
+
+
+@kernel
+def measure_workloads(s: Any, b: int, now_s: float, tick: int, out: Any) -> None:
+    """What a snapshot at now_s shows of every workload; out (5, W), NaN = unknown.
+
+    Rows: cores per ready pod, GiB per ready pod, offered requests/s, bad share, age of the first two in s.
+    """
+    j = last_tick(s, b, now_s - RATE_AGE_S, tick)
+    k = window_ticks(s, b, RATE_WINDOW_S)
+    for w in range(out.shape[1]):
+        sample_s = sample_time_s(s, b, w, now_s)
+        cpu = per_pod_milli(s, b, w, SIGNAL_CPU, sample_s, tick)
+        mem = per_pod_milli(s, b, w, SIGNAL_MEMORY, sample_s, tick)
+        rps = external_value(s, b, w, SIGNAL_RPS, now_s, tick)
+        out[0, w] = cpu * 1e-3 if cpu >= 0.0 else math.nan
+        out[1, w] = mem * 1e-3 / GIB if mem >= 0.0 else math.nan
+        out[2, w] = rps if rps >= 0.0 else math.nan
+        out[3, w] = math.nan
+        if rps > 0.0:
+            out[3, w] = min(rise(s.flow.cum_bad, b, w, j, k) / max(rise(s.flow.cum_offered, b, w, j, k), 1e-9), 1.0)
+        out[4, w] = now_s - sample_s

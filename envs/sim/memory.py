@@ -14,6 +14,7 @@ from envs.sim.pods import MEM_CEILING, restart_pod, terminate_pod
 from envs.sim.replicas import reconcile
 from envs.sim.state import MEM, POD_READY
 
+
 @inner
 def enforce_memory(s: Any, b: int, row: int, tick_end_s: float) -> None:
     """At the end of a tick: restart containers over their limit, then relieve nodes over their memory."""

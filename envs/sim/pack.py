@@ -10,7 +10,7 @@ import numpy as np
 
 from envs.cluster import ClusterSpec, Workload
 from envs.controllers.cluster_autoscaler import empty_ca_output, empty_ca_state, pack_autoscaler
-from envs.controllers.hpa_pack import empty_hpa_sample, empty_hpa_state, pack_hpa
+from envs.controllers.hpa_pack import HpaDefaults, empty_hpa_sample, empty_hpa_state, pack_hpa
 from envs.controllers.scheduler import pack_profile, scheduler_scratch
 from envs.scenario import Scenario
 from envs.sim.backlog import BATCH_PERIOD_S, cohorts_needed
@@ -83,7 +83,7 @@ def pack(cases: Sequence[Case], *, rows: int, warmup_ticks: int) -> Sim:
     dt = cases[0].scenario.tick_s
     history = int(np.ceil(HISTORY_S / dt)) + 3
     nodes, pods = empty_nodes(B, W, N, classes.req.shape[2]), empty_pods(B, W, P)
-    hpa = _pack_hpa(cases, W)
+    hpa = pack_hpa(hpa_specs(cases, W), **hpa_defaults(cases, W)._asdict())
     autoscalers = [c.stack.nodes if isinstance(c.stack.nodes, ClusterAutoscaler) else None for c in cases]
     clock = _pack_clock(cases, autoscalers, W, G, N, P, warmup_ticks)
     shapes = [node_groups(c) for c in clusters]
@@ -132,21 +132,26 @@ def _static(cases: Sequence[Case], W: int) -> Any:
     return out
 
 
-def _pack_hpa(cases: Sequence[Case], W: int) -> Any:
-    B = len(cases)
+def hpa_specs(cases: Sequence[Case], W: int) -> list[list[HpaSpec]]:
+    """The HPA in force, [b][w]; padding has a default one."""
     specs = [[HpaSpec()] * W for _ in cases]
+    for b, case in enumerate(cases):
+        for i, w in enumerate(case.scenario.cluster.workloads):
+            specs[b][i] = hpa_of(case.stack, w)
+    return specs
+
+
+def hpa_defaults(cases: Sequence[Case], W: int) -> HpaDefaults:
+    """What an HPA spec leaves to its workload, (B, W) each."""
+    B = len(cases)
     capacity, cpu, memory = np.ones((B, W)), np.ones((B, W), np.int64), np.ones((B, W), np.int64)
     low, high = np.ones((B, W), np.int32), np.ones((B, W), np.int32)
     for b, case in enumerate(cases):
         for i, w in enumerate(case.scenario.cluster.workloads):
-            specs[b][i] = hpa_of(case.stack, w)
             capacity[b, i] = w.service.capacity_rps
             cpu[b, i], memory[b, i] = requests(w)[:2]
             low[b, i], high[b, i] = w.min_replicas, w.max_replicas
-    return pack_hpa(
-        specs, capacity_rps=capacity, cpu_request_milli=cpu, memory_request_bytes=memory, min_replicas=low,
-        max_replicas=high,
-    )  # fmt: skip
+    return HpaDefaults(capacity, cpu, memory, low, high)
 
 
 def _cohorts(cases: Sequence[Case], W: int) -> Any:
@@ -181,7 +186,7 @@ def _pack_service(cases: Sequence[Case], W: int) -> Service:
             planes[:, b, i] = _row(case, w)
         rng = np.random.default_rng([case.seed, 101])
         planes[width - 1, b] = rng.uniform(15.0, 45.0, W)  # plus the scrape's sawtooth: 15-60 s old
-    fields = [np.ascontiguousarray(p) for p in planes]
+    fields: list[Any] = [np.ascontiguousarray(p) for p in planes]
     fields[0], fields[7] = fields[0].astype(np.int8), fields[7].astype(np.int8)
     return Service(*fields)
 
@@ -192,7 +197,8 @@ def _pack_clock(
     B = len(cases)
     start_s = [-warmup * c.scenario.tick_s for c in cases]
     period = np.array([_sync_period(c) for c in cases])
-    phase = np.stack([np.random.default_rng([c.seed, 102]).uniform(0, p, W) for c, p in zip(cases, period, strict=True)])
+    draws = [np.random.default_rng([c.seed, 102]).uniform(0.0, 1.0, W) for c in cases]
+    phase = np.stack(draws) * period[:, None]
     ca_phase = [float(np.random.default_rng([c.seed, 103]).uniform(0, 1)) for c in cases]
     scan = np.array([a.scan_interval_s if a else 10.0 for a in autoscalers])
     ca_next = [s + p * f if a else np.inf for s, p, f, a in zip(start_s, scan, ca_phase, autoscalers, strict=True)]

@@ -118,9 +118,10 @@ def bind_pod(
     w = pods.workload[b, p]
     bind(classes, topology, nodes, b, w, n)
     pods.node[b, p] = n
-    pods.bound_s[b, p] = now_s
+    pods.bound_s[b, p] = max(now_s, pods.created_s[b, p])  # a tick's second round of events looks back
     pods.phase[b, p] = POD_STARTING
-    pods.ready_s[b, p] = now_s + lognormal(rng, b, RNG_START, service.start_mean_s[b, w], service.start_cv[b, w])
+    delay_s = lognormal(rng, b, RNG_START, service.start_mean_s[b, w], service.start_cv[b, w])
+    pods.ready_s[b, p] = pods.bound_s[b, p] + delay_s
     head = nodes.first_pod[b, n]
     pods.next_n[b, p] = head
     pods.prev_n[b, p] = -1
@@ -141,9 +142,7 @@ def make_ready(pods: Any, flow: Any, clock: Any, b: int, p: int, tick_end_s: flo
     flow.n_starting[b, w] -= 1
     flow.n_ready[b, w] += 1
     flow.ready_pod_s[b, w] += tick_end_s - pods.ready_s[b, p]
-    young = pods.ready_s[b, p] + SAMPLE_LAG_S
-    if young > flow.young_until_s[b, w]:
-        flow.young_until_s[b, w] = young
+    flow.young_until_s[b, w] = max(flow.young_until_s[b, w], pods.ready_s[b, p] + SAMPLE_LAG_S)
     _deactivate(clock, b, p)
 
 

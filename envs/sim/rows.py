@@ -22,7 +22,7 @@ def timeline_of(sim: ClusterSim, names: Names, first_tick: int, ticks: int, *, b
     pool = np.zeros((G, len(names.pools)))
     pool[np.arange(G), list(names.group_pool)] = 1.0
     return Timeline(
-        time_s=index * step * sim.tick_s,
+        time_s=np.asarray(index * step * sim.tick_s, np.float64),
         offered=work[:, f.OFFERED],
         good=work[:, f.GOOD],
         bad_saturated=work[:, f.BAD_SATURATED],

@@ -31,7 +31,7 @@ from numba.extending import (
 from numba.np.arrayobj import make_array, populate_array
 
 
-class ViewType(types.Type):  # type: ignore[misc]
+class ViewType(types.Type):
     """Numba type of a View; `inner` is the type of the tuple behind it, `slot` where its table starts."""
 
     def __init__(self, inner: Any) -> None:

@@ -7,7 +7,6 @@ import sys
 import time
 
 import numpy as np
-from numba import typeof
 from numba.core import event, types
 
 from envs.controllers.cluster_autoscaler import ca_loop
@@ -80,10 +79,8 @@ def _exercise() -> None:
 def compile_node_autoscaler() -> None:
     """The Cluster Autoscaler's loop, alone: about half of all there is to compile."""
     sim = _toy()
-    ca_loop.compile(
-        tuple(sim.view.part(name) for name in ("classes", "topology", "groups", "nodes", "pods", "ca", "ca_state", "ca_out"))
-        + (typeof(sim.arrays.rng), types.int64, types.float64)
-    )  # fmt: skip
+    names = ("classes", "topology", "groups", "nodes", "pods", "ca", "ca_state", "ca_out", "rng")
+    ca_loop.compile((*(sim.view.part(name) for name in names), types.int64, types.float64))
 
 
 def _toy() -> ClusterSim:

@@ -8,6 +8,12 @@ from typing import Any
 from envs.stack import ClusterAutoscaler, HpaMetric, HpaSpec, Stack, StaticReplicas
 
 _SKIPPED = frozenset({"name", "description"})
+_KINDS = {
+    "HpaSpec": "HPA v2",
+    "StaticReplicas": "fixed count",
+    "ClusterAutoscaler": "Cluster Autoscaler",
+    "StaticNodes": "fixed",
+}
 
 
 def describe(stack: Stack) -> str:
@@ -36,17 +42,18 @@ def _nodes(nodes: object) -> str:
 
 
 def differing_settings(stacks: list[Stack]) -> list[tuple[str, list[str]]]:
-    """(setting, its value in each stack) where the stacks do not all agree; a dash where a stack has none."""
+    """(setting, its value in each stack) where two disagree; a dash where a stack has no such setting."""
     flat = [_flatten(stack) for stack in stacks]
     paths = dict.fromkeys(path for one in flat for path in one)
     rows = [(path, [one.get(path, "—") for one in flat]) for path in paths]
-    return [(path, values) for path, values in rows if len(set(values)) > 1]
+    return [(path, values) for path, values in rows if len(set(values) - {"—"}) > 1]
 
 
 def _flatten(value: Any, path: str = "") -> dict[str, str]:
     """Settings of a stack by dotted path; which kind of thing a part is counts as one of them."""
     if is_dataclass(value) and not isinstance(value, type):
-        found = {path: type(value).__name__} if path.count(".") == 0 and path in {"replicas", "nodes"} else {}
+        kind = type(value).__name__
+        found = {path: _KINDS.get(kind, kind)} if path in {"replicas", "nodes"} else {}
         for item in fields(value):
             if path or item.name not in _SKIPPED:
                 found |= _flatten(getattr(value, item.name), f"{path}.{item.name}" if path else item.name)

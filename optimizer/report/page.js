@@ -10,7 +10,7 @@
   function layout(more) {
     var base = {
       font: font, paper_bgcolor: "#fff", plot_bgcolor: "#fff", hovermode: "x unified",
-      margin: { l: narrow ? 46 : 60, r: 12, t: 30, b: 34 }, showlegend: true,
+      margin: { l: narrow ? 46 : 60, r: 12, t: 30, b: 44 }, showlegend: true,
       legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", traceorder: "normal", font: { size: font.size } },
       hoverlabel: { bgcolor: "#fff", bordercolor: "#b9c2cc", font: { size: 12, color: "#17202b" } },
       xaxis: { type: "date", showgrid: false, linecolor: "#b9c2cc", ticks: "outside", tickcolor: "#b9c2cc", ticklen: 4,
@@ -65,14 +65,22 @@
     var low = Math.log10(Math.min.apply(null, y)), high = Math.log10(Math.max.apply(null, y));
     var x = points.map(function (p) { return p.usd; });
     var left = Math.min.apply(null, x), right = Math.max.apply(null, x), room = Math.max(right - left, right * 0.05);
+    // A label that would lie on another one is left to the pointer.
+    var labelled = [];
+    var labels = points.map(function (p, k) {
+      var at = [(x[k] - left) / room, Math.log10(y[k]) / Math.max(high - low, 1)];
+      var free = few && labelled.every(function (b) { return Math.abs(at[0] - b[0]) > 0.45 || Math.abs(at[1] - b[1]) > 0.07; });
+      if (free) { labelled.push(at); }
+      return free ? plainText(shorten(p.label, narrow ? 22 : 30)) : "";
+    });
     draw("chart-scatter", [{
-      x: x, y: y, mode: few ? "markers+text" : "markers", cliponaxis: false,
-      text: points.map(function (p) { return plainText(shorten(p.label, narrow ? 22 : 30)); }),
+      x: x, y: y, mode: few ? "markers+text" : "markers", cliponaxis: false, text: labels,
+      hovertext: points.map(function (p) { return plainText(p.label); }),
       customdata: points.map(function (p) { return p.slos; }),
       textposition: x.map(function (v) { return v > (left + right) / 2 ? "middle left" : "middle right"; }),
       marker: { size: 11, color: points.map(function (p, k) { return k ? "#0b5d8f" : "#17202b"; }) },
       textfont: { size: font.size },
-      hovertemplate: "<b>%{text}</b><br>$%{x:,.0f} for 30 days<br>%{y:,.3g} bad per million<br>%{customdata}<extra></extra>"
+      hovertemplate: "<b>%{hovertext}</b><br>$%{x:,.0f} for 30 days<br>%{y:,.3g} bad per million<br>%{customdata}<extra></extra>"
     }], {
       hovermode: "closest", showlegend: false, margin: { t: 12, b: 50, l: narrow ? 62 : 74 },
       xaxis: { type: "linear", tickprefix: "$", tickformat: ",.0f", title: title("cost of 30 days"), nticks: 5,

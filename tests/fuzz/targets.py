@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import gzip
+import io
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import yaml
 
 from envs.manifest_files import parse_manifests
@@ -45,7 +48,8 @@ def targets() -> list[Target]:
         Target("scenario", 0.35, _yaml_inputs(scenarios), _load_scenario),
         Target("stack", 0.15, _yaml_inputs(sorted(STACKS.glob("*.yaml"))), _load_stack),
         Target("trace", 0.12, _csv_inputs(traces), _load_trace),
-        Target("gzip", 0.03, _gzip_inputs(traces), _load_gzip),
+        Target("gzip", 0.02, _gzip_inputs(traces), _load_gzip),
+        Target("parquet", 0.01, _parquet_inputs(), _load_parquet),
         Target("prices", 0.1, _price_inputs(), _load_prices),
         Target("manifests", 0.2, _yaml_inputs(objects), _load_manifests),
         Target("vary", 0.05, _vary_inputs(), _load_varied),
@@ -87,6 +91,17 @@ def _gzip_inputs(files: Sequence[Path]) -> Mutate:
     return make
 
 
+def _parquet_inputs() -> Mutate:
+    packed = io.BytesIO()
+    times = [60.0 * i for i in range(200)]
+    pq.write_table(pa.table({"time_s": times, "web": [t % 7 for t in times]}), packed)
+
+    def make(i: int, rng: random.Random) -> bytes:
+        return mutate_bytes(packed.getvalue(), [packed.getvalue()], rng)
+
+    return make
+
+
 def _price_inputs() -> Mutate:
     csv_inputs, yaml_inputs = _csv_inputs([SEEDS / "prices.csv"]), _yaml_inputs([SEEDS / "prices.yaml"])
 
@@ -123,6 +138,10 @@ def _load_trace(data: bytes, folder: Path) -> object:
 
 def _load_gzip(data: bytes, folder: Path) -> object:
     return _drafted(_written(folder / "trace.csv.gz", data), folder)
+
+
+def _load_parquet(data: bytes, folder: Path) -> object:
+    return _drafted(_written(folder / "trace.parquet", data), folder)
 
 
 def _drafted(load: Path, folder: Path) -> object:

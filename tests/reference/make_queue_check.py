@@ -34,7 +34,9 @@ def run(balancing: int, slots: int, replicas: int, cv: float, offered: float, re
     if balancing == des.RANDOM:
         offered, replicas = offered / replicas, 1
     rho = offered / (slots * replicas)
-    size = requests * (4 if rho > 0.9 else 2 if rho > 0.8 else 1) + 40 * slots * replicas
+    relax = (1.0 + cv * cv) / (slots * replicas * (1.0 - rho) ** 2)  # relaxation time
+    least = requests * (8 if slots * replicas <= 64 else 1)  # rare long excursions of small queues
+    size = int(min(max(least, 300.0 * relax * offered), 30 * requests)) + 40 * slots * replicas
     tick = size / offered / 50
     warm = int(np.ceil(max(8.0, min(25.0, 20 * tick) / tick)))
     waits = np.zeros((des.N_BINS + 1, 2))
@@ -79,9 +81,7 @@ def main() -> None:
     args = parser.parse_args()
     with args.out.open("w", newline="") as file:
         rows = csv.writer(file, lineterminator="\n")
-        rows.writerow(
-            ["balancing", "slots", "cv", "offered", "replicas", *(f"bad_{t}" for t in THRESHOLDS)]
-        )
+        rows.writerow(["balancing", "slots", "cv", "offered", "replicas", *(f"bad_{t}" for t in THRESHOLDS)])
         for balancing, slots in SHAPES:
             for cv in CVS:
                 for offered in OFFERED:

@@ -1,6 +1,6 @@
 """Make envs/data/queueing/tables.npz by discrete-event simulation.
 
-    python -m tests.reference.make_queue_tables [--requests 400000] [--out FILE]
+    python -m tests.reference.make_queue_tables [--requests 100000] [--out FILE]
 
 Each cell is one run of `queue_des.simulate` without time-outs. Its histogram of waits W is then
 convolved with the exact lognormal service S (in FIFO queues a request's own service is independent
@@ -11,22 +11,25 @@ from __future__ import annotations
 
 import argparse
 import time
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.sim import queueing as q
+from envs.sim import queue_tables as q
 from envs.sim.jit import kernel
+from envs.sim.queueing import lognormal_tail
 from tests.reference import queue_des as des
 
-SLOTS = np.array(
-    [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384], float
-)
+SLOTS = np.array([1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384], float)
 THETAS = 2.0 ** (np.arange(q.THETA_NODES) / 3.0) - 1.0
+CVS = (0.0, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.0)
 U = (np.arange(q.U_CELLS + 1) / q.U_CELLS) ** 2
 LOG_FLOOR = -18.0
+ORDER = (7, 0, 1, 2, 3, 4, 5, 6)  # pooled first: it stands in where one replica holds all slots
+MOST_SLOTS = (1024, 1024, 1024, 1024, 1024, 2048, 2048, 256)  # by layer; beyond, the many-server limit
 FIRST_U = 2  # node 1 is too close to full load to simulate: heavy traffic fills it
 SHAPE = (8, len(SLOTS), q.CV_NODES, len(U))
 F8 = NDArray[np.float64]
@@ -38,7 +41,7 @@ def tail(x: Any, cv: float) -> Any:
     out = np.empty(x.shape)
     for i in range(x.shape[0]):
         for j in range(x.shape[1]):
-            out[i, j] = q.lognormal_tail(x[i, j], cv)
+            out[i, j] = lognormal_tail(x[i, j], cv)
     return out
 
 
@@ -54,28 +57,60 @@ def conditional_excess(waits: F8, cv: float) -> F8:
     return np.clip(x, 0.0, 1.0)
 
 
+def run_length(c: int, cv: float, rho: float, requests: int, most: int) -> int:
+    """Requests of a run: sixty relaxation times (1 + cv^2) / (c (1 - rho)^2), within bounds."""
+    relax = (1.0 + cv * cv) / (c * (1.0 - rho) ** 2)
+    return int(min(most, max(requests, 60.0 * relax * rho * c))) + 30 * c
+
+
+@cache
+def waits_of(layer: int, c: int, cv: float, rho: float, requests: int) -> F8:
+    """(bins, 2) histogram of waits of one run in the steady state."""
+    size = run_length(c, cv, rho, requests, 10 * requests)
+    ticks = 50
+    tick = size / (rho * c) / ticks
+    warm = int(np.ceil(max(0.15 * ticks, min(25.0, 0.4 * tick * ticks) / tick)))
+    replicas, slots, balancing = 1, c, des.POOLED
+    if layer != q.POOLED_LAYER:
+        replicas, slots, balancing = c >> layer, 1 << layer, des.LEAST_REQUEST
+    waits = np.zeros((des.N_BINS + 1, 2))
+    seed = 1 + layer + 8 * (c + 20011 * int(cv * 4)) + int(1e6 * rho)
+    des.simulate(
+        balancing, replicas, slots, cv, np.full(ticks, rho * c), tick, 1e18, 1.0, seed,
+        np.zeros((ticks, 6)), waits, warm,
+    )  # fmt: skip
+    return waits
+
+
+def scaled(waits: F8, layer: int, ratio: float) -> F8:
+    """The histogram at `ratio` times the slots and equal u, by the many-server limits.
+
+    Pooled (Halfin and Whitt 1981): equal P(W > 0), W shrinks as 1 / sqrt(c). Least request
+    (Eschenfeldt and Gamarnik 2018): P(W > 0) shrinks so, W given waiting stays.
+    """
+    out = waits.copy()
+    if layer == q.POOLED_LAYER:
+        out[:, 1] /= np.sqrt(ratio)
+    else:
+        moved = waits[1:, 0].sum() * (1.0 - 1.0 / np.sqrt(ratio))
+        out[1:] /= np.sqrt(ratio)
+        out[0, 0] += moved
+    return out
+
+
 def cell(layer: int, c: int, cv: float, u: float, requests: int) -> tuple[F8, float]:
     """(log x (25,), 1 / mean number waiting) of one cell."""
     rho = 1.0 - u / float(q.spare_scale(float(c)))
     if rho <= 1e-9:
         return np.full(len(THETAS), LOG_FLOOR), 1e12
-    size = int(requests * (3 if u < 0.05 else 1.5 if u < 0.15 else 1)) + 30 * c
-    rate = rho * c
-    ticks = 50
-    tick = size / rate / ticks
-    warm = int(np.ceil(max(0.15 * ticks, min(25.0, 0.4 * tick * ticks) / tick)))
-    replicas, slots, balancing = (
-        (1, c, des.POOLED) if layer == q.POOLED_LAYER else (c >> layer, 1 << layer, 1)
-    )
-    waits = np.zeros((des.N_BINS + 1, 2))
-    seed = 1 + layer + 8 * (c + 20011 * int(cv * 2)) + int(1e6 * u)
-    des.simulate(
-        balancing, replicas, slots, cv, np.full(ticks, rate), tick, 1e18, 1.0, seed,
-        np.zeros((ticks, 6)), waits, warm,
-    )  # fmt: skip
+    most = MOST_SLOTS[layer]
+    ran = min(c, most)
+    waits = waits_of(layer, ran, cv, 1.0 - u / float(q.spare_scale(float(ran))), requests)
+    if c > most:
+        waits = scaled(waits, layer, c / most)
     with np.errstate(divide="ignore"):
         log_x = np.maximum(np.log(conditional_excess(waits, cv)), LOG_FLOOR)
-    mean = waits[:, 1].sum() / waits[:, 0].sum() * rate
+    mean = waits[:, 1].sum() / waits[:, 0].sum() * rho * c
     return log_x, 1.0 / max(mean, 1e-12)
 
 
@@ -115,36 +150,43 @@ def monotone(log_x: F8, inverse: F8) -> None:
     np.maximum.accumulate(inverse, axis=3, out=inverse)
 
 
-def make(requests: int) -> tuple[F8, F8]:
-    """Both tables, (8, C, 7, 13, 25) and (8, C, 7, 13)."""
+def make(requests: int, out: Path) -> None:
+    """Fill the tables layer by layer; the file is written after each."""
     log_x, inverse = np.zeros((*SHAPE, len(THETAS))), np.zeros(SHAPE)
     began = time.monotonic()
-    for layer in (7, 0, 1, 2, 3, 4, 5, 6):
+    for layer in ORDER:
         for i, c in enumerate(SLOTS):
             if simulated(layer, int(c)):
-                for v in range(q.CV_NODES):
+                for v, cv in enumerate(CVS):
                     for k in range(FIRST_U, len(U)):
                         log_x[layer, i, v, k], inverse[layer, i, v, k] = cell(
-                            layer, int(c), v * q.CV_STEP, float(U[k]), requests
+                            layer, int(c), cv, float(U[k]), requests
                         )
         fill(log_x, layer)
         fill(inverse, layer)
+        save(log_x.copy(), inverse.copy(), out)
         print(f"layer {layer}: {time.monotonic() - began:.0f} s", flush=True)
+
+
+def save(log_x: F8, inverse: F8, out: Path) -> None:
+    """Clean the tables and write them."""
+    for layer in range(q.LAYERS):
+        if not inverse[layer].any():
+            log_x[layer], inverse[layer] = log_x[q.POOLED_LAYER], inverse[q.POOLED_LAYER]
     heavy_traffic(log_x, inverse)
     monotone(log_x, inverse)
-    return log_x, inverse
+    out.parent.mkdir(parents=True, exist_ok=True)
+    np.savez_compressed(
+        out, log_excess=log_x.astype(np.float16), inverse_wait=inverse.astype(np.float32), slots=SLOTS
+    )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--requests", type=int, default=400_000)
+    parser.add_argument("--requests", type=int, default=100_000, help="least requests of a run")
     parser.add_argument("--out", type=Path, default=q.TABLE_FILE)
     args = parser.parse_args()
-    log_x, inverse = make(args.requests)
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(
-        args.out, log_excess=log_x.astype(np.float16), inverse_wait=inverse.astype(np.float32), slots=SLOTS
-    )
+    make(args.requests, args.out)
 
 
 if __name__ == "__main__":

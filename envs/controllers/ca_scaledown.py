@@ -1,0 +1,182 @@
+"""The Cluster Autoscaler's scale-down: candidates, timers, cooldowns, what is removed now.
+
+Rules followed: cluster-autoscaler `pkg/core/static_autoscaler.go` and `pkg/core/scaledown` as of 2026-08.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from envs.controllers.ca_deletion import crop_to_budgets, removable_at, unneeded_limit
+from envs.controllers.ca_eligibility import ELIGIBLE, ineligible_reason, node_utilization
+from envs.controllers.ca_layout import (
+    B_COUNT,
+    B_LEFT,
+    B_START,
+    CANDIDATE,
+    DELAY_ADD_S,
+    DELAY_DELETE_S,
+    DELAY_FAILURE_S,
+    DRAIN_PARALLELISM,
+    LAST_ADD,
+    LAST_DELETE,
+    MIN_INTERVAL,
+    PARALLELISM,
+    PHASE,
+    RANK,
+    REGISTERED,
+    SINCE,
+    SIZE,
+    UNNEEDED_S,
+    UNREMOVABLE_UNTIL,
+    UTILIZATION_LIMIT,
+)
+from envs.controllers.ca_removal import find_unneeded
+from envs.controllers.disruption import pdb_allowed
+from envs.sim.jit import inner
+from envs.sim.state import (
+    GPU,
+    NODE_DRAINING,
+    NODE_FREE,
+    NODE_READY,
+    POD_FREE,
+    POD_READY,
+    POD_TERMINATING,
+)
+
+RANK_EMPTY, RANK_KNOWN, RANK_OTHER, RANK_NONE, RANK_FOUND = 0, 1, 2, 3, 4
+
+
+@inner
+def rank_nodes(groups: Any, nodes: Any, cfg: Any, state: Any, b: int, now_s: float) -> int:
+    """RANK of each node: empty, unneeded already, other candidate, none; nodes unneeded until now."""
+    known = 0
+    limit = cfg.flag[b, UTILIZATION_LIMIT]
+    for n in range(nodes.hi[b]):
+        phase = state.slot[b, PHASE, n]
+        unneeded = not math.isnan(state.node_s[b, SINCE, n]) and phase != NODE_FREE
+        known += 1 if unneeded else 0
+        rank = RANK_NONE
+        if phase == NODE_READY:
+            g = nodes.group[b, n]
+            gpu_node = groups.cap[b, g, GPU] > 0
+            use = node_utilization(groups.alloc, nodes.used, b, g, n, gpu_node, 0, 0, 0)[0]
+            recent = state.node_s[b, UNREMOVABLE_UNTIL, n] > now_s
+            if ineligible_reason(recent, False, False, g, False, use, limit) == ELIGIBLE:
+                rank = RANK_KNOWN if unneeded else RANK_OTHER
+                rank = RANK_EMPTY if nodes.n_pods[b, n] == 0 else rank
+        state.slot[b, RANK, n] = rank
+    return known
+
+
+@inner
+def list_candidates(slot: Any, b: int, hi: int) -> int:
+    """Fill CANDIDATE by rank; their number."""
+    count = 0
+    for rank in range(RANK_NONE):
+        for n in range(hi):
+            if slot[b, RANK, n] == rank:
+                slot[b, CANDIDATE, count] = n
+                count += 1
+    return count
+
+
+@inner
+def fill_budgets(classes: Any, pods: Any, budget: Any, b: int) -> None:
+    """B_LEFT: what each workload's disruption budget allows now."""
+    if budget[b, B_START, -1] == 0:
+        return
+    healthy, expected = budget[b, B_LEFT], budget[b, B_COUNT]
+    healthy[:] = 0
+    expected[:] = 0
+    for p in range(pods.hi[b]):
+        phase = pods.phase[b, p]
+        if phase not in (POD_FREE, POD_TERMINATING):
+            w = pods.workload[b, p]
+            expected[w] += 1
+            healthy[w] += 1 if phase == POD_READY else 0
+    for w in range(classes.pdb_kind.shape[1]):
+        healthy[w] = pdb_allowed(classes, b, w, healthy[w], expected[w])
+
+
+@inner
+def update_timers(nodes: Any, cfg: Any, state: Any, b: int, now_s: float) -> None:
+    """Unneeded nodes keep or start their time; all others lose theirs."""
+    unneeded = state.unneeded
+    since_s = state.node_s[b, SINCE]
+    for i in range(unneeded.n[b]):
+        n = unneeded.node[b, i]
+        state.slot[b, RANK, n] = RANK_FOUND
+        if math.isnan(since_s[n]):
+            since_s[n] = now_s
+        unneeded.group[b, i] = nodes.group[b, n]
+        unneeded.since_s[b, i] = since_s[n]
+        unneeded.threshold_s[b, i] = cfg.flag[b, UNNEEDED_S]
+        unneeded.ready[b, i] = True
+    for n in range(nodes.hi[b]):
+        if state.slot[b, RANK, n] != RANK_FOUND:
+            since_s[n] = math.nan
+
+
+@inner
+def in_cooldown(cfg: Any, state: Any, b: int, now_s: float) -> bool:
+    """A node was added, deleted or failed to be deleted too short a time ago."""
+    return (
+        state.clock[b, LAST_ADD] + cfg.flag[b, DELAY_ADD_S] > now_s
+        or state.last_failure_s[b] + cfg.flag[b, DELAY_FAILURE_S] > now_s
+        or state.clock[b, LAST_DELETE] + cfg.flag[b, DELAY_DELETE_S] > now_s
+    )
+
+
+@inner
+def choose_deletions(groups: Any, nodes: Any, cfg: Any, state: Any, out: Any, b: int, now_s: float) -> None:
+    """Fill out.remove from the unneeded nodes whose time is up, within minima and deletion caps."""
+    for g in range(groups.price.shape[1]):
+        state.group[b, REGISTERED, g] = state.group[b, SIZE, g]
+        state.group[b, SIZE, g] += out.add[b, g]
+    if removable_at(state.unneeded, state.group, groups.min_nodes, b, now_s) == 0:
+        return
+    in_flight, drains = 0, 0
+    for n in range(nodes.hi[b]):
+        if state.slot[b, PHASE, n] == NODE_DRAINING:
+            in_flight += 1
+            drains += 1 if nodes.n_pods[b, n] > 0 else 0
+    total = int(cfg.flag[b, PARALLELISM]) - in_flight
+    drains = int(cfg.flag[b, DRAIN_PARALLELISM]) - drains
+    crop_to_budgets(state.unneeded, state.crop, state.group, cfg.atomic, b, total, drains)
+    for i in range(state.crop.n[b]):
+        out.remove[b, i] = state.crop.node[b, i]
+        out.needs_drain[b, i] = state.crop.drain[b, i]
+    out.n_remove[b] = state.crop.n[b]
+    if out.n_remove[b] > 0:
+        state.clock[b, LAST_DELETE] = now_s
+
+
+@inner
+def scale_down(
+    classes: Any,
+    topology: Any,
+    groups: Any,
+    nodes: Any,
+    pods: Any,
+    cfg: Any,
+    state: Any,
+    out: Any,
+    b: int,
+    now_s: float,
+    wait: bool,
+) -> None:
+    """Find unneeded nodes; remove those that have been so for long enough, unless in cooldown."""
+    known = rank_nodes(groups, nodes, cfg, state, b, now_s)
+    count = list_candidates(state.slot, b, nodes.hi[b])
+    state.unneeded.n[b] = 0
+    if count > 0:
+        fill_budgets(classes, pods, state.budget, b)
+        unneeded_s = cfg.flag[b, UNNEEDED_S]
+        interval_s = min(state.clock[b, MIN_INTERVAL], max(unneeded_s, 1e-9))
+        limit = unneeded_limit(known, int(cfg.flag[b, PARALLELISM]), unneeded_s, interval_s)
+        find_unneeded(classes, topology, groups, nodes, pods, state, b, count, limit, now_s)
+    update_timers(nodes, cfg, state, b, now_s)
+    if not wait and state.unneeded.n[b] > 0 and not in_cooldown(cfg, state, b, now_s):
+        choose_deletions(groups, nodes, cfg, state, out, b, now_s)

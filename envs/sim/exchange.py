@@ -1,0 +1,141 @@
+"""The two doors between a simulated cluster and code that decides: Snapshot out, Plan in."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.action import Plan, hpa_after
+from envs.controllers.hpa_pack import write_hpa
+from envs.sim.cluster_sim import ClusterSim
+from envs.sim.measure import RATE_AGE_S, measure_workloads
+from envs.sim.pack import hpa_defaults
+from envs.sim.pack_placement import GIB, split_evenly
+from envs.sim.state import CPU, MEM, NODE_BOOTING, NODE_READY
+from envs.snapshot import PoolSignals, Signal, Snapshot, WorkloadSignals, signal, unknown
+from envs.stack import HpaSpec
+
+API_AGE_S = 1.0  # specs and counts come from a watch of the Kubernetes API
+
+
+def take_snapshot(sim: ClusterSim, *, b: int = 0) -> Snapshot:
+    """What could be measured of cluster b now, each signal with its age; nothing of the hidden truth."""
+    cluster = sim.cases[b].scenario.cluster
+    now_s = sim.tick * sim.tick_s
+    seen = np.empty((5, sim.arrays.flow.n_ready.shape[1]))
+    measure_workloads(sim.view, b, now_s, sim.tick, seen)
+    return Snapshot(
+        time_s=now_s,
+        workload_names=tuple(w.name for w in cluster.workloads),
+        pool_names=tuple(p.name for p in cluster.node_pools),
+        workloads=_workloads(sim, b, seen[:, : len(cluster.workloads)]),
+        pools=_pools(sim, b, len(cluster.node_pools)),
+    )
+
+
+def _workloads(sim: ClusterSim, b: int, seen: NDArray[np.float64]) -> WorkloadSignals:
+    W = seen.shape[1]
+    flow = sim.arrays.flow
+
+    def api(values: NDArray[np.int32]) -> Signal:
+        return signal(values[b, :W], API_AGE_S)
+
+    hpa = [_hpa_fields(sim.hpa_specs[b][w]) for w in range(W)]
+    low, high = sim.arrays.hpa.spec["min_replicas"], sim.arrays.hpa.spec["max_replicas"]
+    target, up, down, wait_up, wait_down = np.array(hpa, np.float64).T
+    return WorkloadSignals(
+        offered_rps=signal(seen[2], RATE_AGE_S),
+        cpu_per_pod=signal(seen[0], seen[4]),
+        memory_per_pod_gib=signal(seen[1], seen[4]),
+        error_share=signal(seen[3], RATE_AGE_S),
+        ready=api(flow.n_ready),
+        desired=api(flow.spec_replicas),
+        starting=api(flow.n_starting),
+        pending=api(flow.n_pending),
+        hpa_target=signal(target, API_AGE_S),
+        hpa_tolerance_up=signal(up, API_AGE_S),
+        hpa_tolerance_down=signal(down, API_AGE_S),
+        hpa_stabilization_up_s=signal(wait_up, API_AGE_S),
+        hpa_stabilization_down_s=signal(wait_down, API_AGE_S),
+        hpa_min_replicas=api(low),
+        hpa_max_replicas=api(high),
+        buffer_replicas=unknown(W),
+    )
+
+
+def _hpa_fields(spec: HpaSpec) -> tuple[float, float, float, float, float]:
+    """(target of the first metric, tolerance up, down, stabilization up s, down s) in force."""
+    behavior = spec.behavior
+    up = behavior.scale_up if behavior else None
+    down = behavior.scale_down if behavior else None
+    wait = down.stabilization_s if down and down.stabilization_s is not None else spec.downscale_stabilization_s
+    return (
+        spec.metrics[0].target,
+        up.tolerance if up and up.tolerance is not None else spec.tolerance,
+        down.tolerance if down and down.tolerance is not None else spec.tolerance,
+        (up.stabilization_s or 0.0) if up else 0.0,
+        wait,
+    )
+
+
+def _pools(sim: ClusterSim, b: int, L: int) -> PoolSignals:
+    a = sim.arrays
+    used = a.nodes.group[b] >= 0
+    group = a.nodes.group[b][used]
+    pool, phase = a.groups.pool[b][group], a.nodes.phase[b][used]
+    ready = phase == NODE_READY
+    live = phase != NODE_BOOTING
+
+    def per_pool(values: NDArray[np.float64], rows: NDArray[np.bool_]) -> NDArray[np.float64]:
+        return np.asarray(np.bincount(pool[rows], weights=values[rows], minlength=L)[:L], np.float64)
+
+    ones = np.ones(len(pool))
+    nodes = per_pool(ones, live)
+    with np.errstate(invalid="ignore"):
+        price = per_pool(a.groups.price[b][group], live) / np.where(nodes > 0, nodes, np.nan)
+    requested, allocatable = a.nodes.used[b][used], a.groups.alloc[b][group]
+    minimum = np.bincount(a.groups.pool[b], weights=a.groups.min_nodes[b], minlength=L)[:L]
+    return PoolSignals(
+        nodes_ready=signal(per_pool(ones, ready), API_AGE_S),
+        nodes_booting=signal(per_pool(ones, phase == NODE_BOOTING), API_AGE_S),
+        requested_cpu=signal(per_pool(requested[:, CPU] * 1e-3, live), API_AGE_S),
+        allocatable_cpu=signal(per_pool(allocatable[:, CPU] * 1e-3, live), API_AGE_S),
+        requested_memory_gib=signal(per_pool(requested[:, MEM] / GIB, live), API_AGE_S),
+        allocatable_memory_gib=signal(per_pool(allocatable[:, MEM] / GIB, live), API_AGE_S),
+        price_usd_per_h=signal(price, API_AGE_S),
+        weight=unknown(L),
+        consolidate_after_s=unknown(L),
+        budget_share=unknown(L),
+        min_nodes=signal(minimum, API_AGE_S),
+        max_nodes=signal(a.clock.pool_max[b, :L], API_AGE_S),
+    )
+
+
+def apply_plan(sim: ClusterSim, plan: Plan, *, b: int = 0) -> None:
+    """Write a plan's fields into the objects that the HPA and node autoscaler kernels read.
+
+    A plan that holds changes nothing. Fields of controllers that the stack does not run (NodePool
+    weight, consolidateAfter, budgets, CapacityBuffer) have no reader yet and are left alone.
+    """
+    if plan.hold:
+        return
+    defaults = hpa_defaults(sim.cases, sim.arrays.flow.n_ready.shape[1])
+    for w in range(len(sim.cases[b].scenario.cluster.workloads)):
+        spec = hpa_after(sim.hpa_specs[b][w], plan.targets, w)
+        if spec != sim.hpa_specs[b][w]:
+            write_hpa(sim.arrays.hpa, b, w, spec, defaults)
+            sim.hpa_specs[b][w] = spec
+    for index, pool in enumerate(sim.cases[b].scenario.cluster.node_pools):
+        _write_pool(sim, b, index, len(pool.zones), plan)
+
+
+def _write_pool(sim: ClusterSim, b: int, pool: int, zones: int, plan: Plan) -> None:
+    a = sim.arrays
+    low, high = plan.targets.min_nodes[pool], plan.targets.max_nodes[pool]
+    groups = np.flatnonzero((a.groups.pool[b] == pool) & (a.groups.max_nodes[b] > 0))
+    if np.isfinite(low):
+        a.groups.min_nodes[b, groups] = 0
+        a.groups.min_nodes[b, groups[:zones]] = split_evenly(int(low), zones)  # the first type's zones
+    if np.isfinite(high):
+        a.clock.pool_max[b, pool] = int(high)
+        a.groups.max_nodes[b, groups] = int(high)

@@ -1,0 +1,200 @@
+"""`make bench`: measure the performance table on this machine. Timing is never a test."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from envs.demand import Demand
+from envs.rollout import case_of, rollout
+from envs.scenario import Scenario
+from envs.scenario_file import load_scenario
+from envs.sim.cluster_sim import ClusterSim
+from envs.stack_file import load_stack
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table. ok: value is on the right side of target (None: nothing to hold it to)."""
+
+    name: str
+    value: float
+    unit: str
+    target: str
+    ok: bool | None
+
+
+def simulator(scenario: Scenario, clusters: int = 1) -> tuple[ClusterSim, Demand]:
+    """Warmed-up clusters, seeds 1, 2, ..."""
+    stack = load_stack("hpa-default")
+    seeds = list(range(1, clusters + 1))
+    demand = Demand.pack([scenario] * clusters, seeds)
+    sim = ClusterSim([case_of(scenario, stack, seed, demand) for seed in seeds])
+    sim.run(demand.arrivals(-sim.warmup_ticks, sim.warmup_ticks), threads=os.cpu_count() or 1)
+    return sim, demand
+
+
+def ticks_per_second(scenario: Scenario, ticks: int, *, clusters: int = 1, threads: int = 1) -> float:
+    """Cluster ticks per second of wall time; arrivals are made beforehand. Best of three stretches."""
+    sim, demand = simulator(scenario, clusters)
+    best = 0.0
+    for _ in range(3):
+        arrivals = demand.arrivals(sim.tick, ticks)
+        began = time.perf_counter()
+        sim.run(arrivals, threads=threads)
+        best = max(best, clusters * ticks / (time.perf_counter() - began))
+    return best
+
+
+def one_cluster() -> list[Row]:
+    """A cluster of 500 workloads with steady load: scheduling, nodes, HPA, Cluster Autoscaler on."""
+    scenario = load_scenario("company")
+    rate = ticks_per_second(scenario, 400) * len(scenario.cluster.workloads)
+    return [Row("one cluster, one core", rate, "workload-ticks/s", ">= 1,000,000", rate >= 1e6)]
+
+
+def small(workloads: int) -> Scenario:
+    """A cluster of 10 workloads and 4 pools, cut from the web shop."""
+    shop = load_scenario("webshop")
+    pools = tuple(
+        replace(p, name=f"{p.name}-{i}", max_nodes=12, initial_nodes=3, instance_types=p.instance_types[:1])
+        for i in range(2)
+        for p in shop.cluster.node_pools
+    )
+    picked = tuple(replace(w, node_selector=(), tolerations=()) for w in shop.cluster.workloads[:workloads])
+    pools = tuple(replace(p, taints=()) for p in pools)
+    cluster = replace(shop.cluster, workloads=picked, node_pools=pools)
+    return replace(shop, cluster=cluster, demand=shop.demand[:workloads], warmup_s=900.0)
+
+
+def batch() -> list[Row]:
+    """1,024 clusters of 10 workloads x 4 pools in one process on all cores."""
+    rate = ticks_per_second(small(10), 64, clusters=1024, threads=os.cpu_count() or 1)
+    return [Row("batch of 1,024 clusters x 10 workloads", rate, "cluster ticks/s", ">= 200,000", rate >= 2e5)]
+
+
+def month() -> list[Row]:
+    """30 days x 500 workloads x 1,000 nodes, one stack, in a process of its own (for its memory)."""
+    code = (
+        "import resource, time; from tests.bench.__main__ import run_month; t = run_month(); "
+        "print(t, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    seconds, gib = float(out[-2]), float(out[-1])
+    return [
+        Row("30 days x 500 workloads x 1,000 nodes", seconds, "s", "<= 100", seconds <= 100),
+        Row("its memory", gib, "GiB", "<= 2", gib <= 2),
+    ]
+
+
+def run_month() -> float:
+    """Wall seconds of the frozen 30-day scenario."""
+    began = time.perf_counter()
+    rollout(load_scenario("bench"), load_stack("hpa-default"), 1)
+    return time.perf_counter() - began
+
+
+def scaled(scenario: Scenario, factor: int) -> Scenario:
+    """The same cluster `factor` times over: workloads, load and node maxima."""
+    many = tuple(replace(w, name=f"{w.name}-{i}") for i in range(factor) for w in scenario.cluster.workloads)
+    pools = tuple(
+        replace(p, max_nodes=p.max_nodes * factor, initial_nodes=p.initial_nodes * factor)
+        for p in scenario.cluster.node_pools
+    )
+    cluster = replace(scenario.cluster, workloads=many, node_pools=pools)
+    return replace(scenario, cluster=cluster, demand=scenario.demand * factor, warmup_s=1800.0)
+
+
+def growth() -> list[Row]:
+    """Time per workload-tick at 50, 500 and 5,000 workloads, nodes in proportion."""
+    big = replace(load_scenario("company"), warmup_s=1800.0)
+    tenth = replace(big, cluster=replace(big.cluster, workloads=big.cluster.workloads[::10]), demand=big.demand[::10])
+    cost = [
+        1e9 / (ticks_per_second(s, n) * len(s.cluster.workloads))
+        for s, n in ((tenth, 1000), (big, 300), (scaled(big, 10), 60))
+    ]
+    ratio = cost[2] / cost[1]
+    return [
+        Row("time per workload-tick, 50 workloads", cost[0], "ns", "stated", None),
+        Row("time per workload-tick, 500 workloads", cost[1], "ns", "stated", None),
+        Row("time per workload-tick, 5,000 workloads", cost[2], "ns", "stated", None),
+        Row("growth 500 -> 5,000", ratio, "x", "<= 1.5", ratio <= 1.5),
+    ]
+
+
+def command(name: str, arguments: list[str], target_s: float) -> Row:
+    """Wall seconds of a command line, the best of three."""
+    best = float("inf")
+    for _ in range(3):
+        began = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "optimizer.cli", *arguments], capture_output=True, check=True)
+        best = min(best, time.perf_counter() - began)
+    return Row(name, best, "s", f"<= {target_s:g}", best <= target_s)
+
+
+def commands() -> list[Row]:
+    """What a user waits for."""
+    return [command("trimtab --help", ["--help"], 0.4)]
+
+
+def demo() -> list[Row]:
+    """`make demo` after set-up."""
+    began = time.perf_counter()
+    subprocess.run(["make", "demo"], capture_output=True, check=True)
+    seconds = time.perf_counter() - began
+    return [Row("make demo after set-up", seconds, "s", "<= 60", seconds <= 60)]
+
+
+PARTS: dict[str, Callable[[], list[Row]]] = {
+    "help": commands,
+    "one": one_cluster,
+    "batch": batch,
+    "growth": growth,
+    "month": month,
+    "demo": demo,
+}
+
+
+def machine() -> str:
+    """CPU model, cores, Python: what a figure means nothing without."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    model = next((x.split(":")[1].strip() for x in lines if x.startswith("model name")), platform.processor())
+    return f"{model}, {os.cpu_count()} cores, Python {platform.python_version()}, NumPy {np.__version__}"
+
+
+def verdict(row: Row) -> str:
+    """Last column of the table."""
+    return "" if row.ok is None else ("ok" if row.ok else "MISSED")
+
+
+def main() -> None:
+    """Run the parts, print the table, write the JSON."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("--out", type=Path, help="write a JSON list of {name, value, unit, target, ok}")
+    parser.add_argument("--parts", default=",".join(PARTS), help=f"of {', '.join(PARTS)} (default: all)")
+    options = parser.parse_args()
+    print(machine())
+    rows: list[Row] = []
+    for part in options.parts.split(","):
+        for row in PARTS[part]():
+            rows.append(row)
+            print(f"{row.name:44s} {row.value:14,.2f} {row.unit:18s} {row.target:14s} {verdict(row)}", flush=True)
+    print(f"peak memory of this process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB")
+    if options.out:
+        options.out.write_text(json.dumps([asdict(r) for r in rows], indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
