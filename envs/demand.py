@@ -4,7 +4,8 @@
 from them. Below a trace's own step `.arrivals` adds seeded noise (`envs.load_noise.tick_noise`) and
 overdispersion, because a straight line between five-minute points flatters whoever forecasts. Items of
 queues and batches are counted, with variance `dispersion` x mean; of services only the Poisson mean
-behind the count is drawn, as the service model has the Poisson scatter of its requests in it. docs/design/demand.md has the formulas and the fit.
+behind the count is drawn, as the service model has the Poisson scatter of its requests in it.
+docs/design/demand.md has the formulas and the fit.
 """
 
 from __future__ import annotations

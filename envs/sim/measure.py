@@ -97,7 +97,7 @@ def external_value(s: Any, b: int, w: int, signal: int, now_s: float, tick: int)
 @inner
 def is_resource(signal: int) -> bool:
     """Whether the resource metrics API answers (scraped by the kubelet), not a Prometheus adapter."""
-    return signal == SIGNAL_CPU or signal == SIGNAL_MEMORY
+    return signal in (SIGNAL_CPU, SIGNAL_MEMORY)
 
 
 @inner
