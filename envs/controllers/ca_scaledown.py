@@ -8,6 +8,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from envs.controllers.ca_deletion import crop_to_budgets, removable_at, unneeded_limit
 from envs.controllers.ca_eligibility import ELIGIBLE, ineligible_reason, node_utilization
 from envs.controllers.ca_layout import (
@@ -53,20 +55,21 @@ def rank_nodes(groups: Any, nodes: Any, cfg: Any, state: Any, b: int, now_s: flo
     """RANK of each node: empty, unneeded already, other candidate, none; nodes unneeded until now."""
     known = 0
     limit = cfg.flag[b, UTILIZATION_LIMIT]
+    slot, node_s, alloc, cap = state.slot, state.node_s, groups.alloc, groups.cap
+    used, group_of, n_pods = nodes.used, nodes.group, nodes.n_pods
     for n in range(nodes.hi[b]):
-        phase = state.slot[b, PHASE, n]
-        unneeded = not math.isnan(state.node_s[b, SINCE, n]) and phase != NODE_FREE
+        phase = slot[b, PHASE, n]
+        unneeded = phase != NODE_FREE and not math.isnan(node_s[b, SINCE, n])
         known += 1 if unneeded else 0
         rank = RANK_NONE
         if phase == NODE_READY:
-            g = nodes.group[b, n]
-            gpu_node = groups.cap[b, g, GPU] > 0
-            use = node_utilization(groups.alloc, nodes.used, b, g, n, gpu_node, 0, 0, 0)[0]
-            recent = state.node_s[b, UNREMOVABLE_UNTIL, n] > now_s
+            g = np.int64(group_of[b, n])
+            use = node_utilization(alloc, used, b, g, n, cap[b, g, GPU] > 0, 0, 0, 0)[0]
+            recent = node_s[b, UNREMOVABLE_UNTIL, n] > now_s
             if ineligible_reason(recent, False, False, g, False, use, limit) == ELIGIBLE:
                 rank = RANK_KNOWN if unneeded else RANK_OTHER
-                rank = RANK_EMPTY if nodes.n_pods[b, n] == 0 else rank
-        state.slot[b, RANK, n] = rank
+                rank = RANK_EMPTY if n_pods[b, n] == 0 else rank
+        slot[b, RANK, n] = rank
     return known
 
 
@@ -88,12 +91,13 @@ def fill_budgets(classes: Any, pods: Any, budget: Any, b: int) -> None:
     if budget[b, B_START, -1] == 0:
         return
     healthy, expected = budget[b, B_LEFT], budget[b, B_COUNT]
+    phases, workload = pods.phase, pods.workload
     healthy[:] = 0
     expected[:] = 0
     for p in range(pods.hi[b]):
-        phase = pods.phase[b, p]
+        phase = phases[b, p]
         if phase not in (POD_FREE, POD_TERMINATING):
-            w = pods.workload[b, p]
+            w = workload[b, p]
             expected[w] += 1
             healthy[w] += 1 if phase == POD_READY else 0
     for w in range(classes.pdb_kind.shape[1]):
@@ -104,10 +108,10 @@ def fill_budgets(classes: Any, pods: Any, budget: Any, b: int) -> None:
 def update_timers(nodes: Any, cfg: Any, state: Any, b: int, now_s: float) -> None:
     """Unneeded nodes keep or start their time; all others lose theirs."""
     unneeded = state.unneeded
-    since_s = state.node_s[b, SINCE]
+    since_s, rank = state.node_s[b, SINCE], state.slot[b, RANK]
     for i in range(unneeded.n[b]):
         n = unneeded.node[b, i]
-        state.slot[b, RANK, n] = RANK_FOUND
+        rank[n] = RANK_FOUND
         if math.isnan(since_s[n]):
             since_s[n] = now_s
         unneeded.group[b, i] = nodes.group[b, n]
@@ -115,7 +119,7 @@ def update_timers(nodes: Any, cfg: Any, state: Any, b: int, now_s: float) -> Non
         unneeded.threshold_s[b, i] = cfg.flag[b, UNNEEDED_S]
         unneeded.ready[b, i] = True
     for n in range(nodes.hi[b]):
-        if state.slot[b, RANK, n] != RANK_FOUND:
+        if rank[n] != RANK_FOUND:
             since_s[n] = math.nan
 
 

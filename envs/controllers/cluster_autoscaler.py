@@ -80,26 +80,41 @@ EXPENDABLE_BELOW = -10  # --expendable-pods-priority-cutoff
 
 
 @inner
-def see_node(cfg: Any, nodes: Any, state: Any, b: int, n: int, now_s: float) -> None:
-    """Take stock of node n: sizes, and what it is in this loop's simulation."""
-    phase, g = nodes.phase[b, n], nodes.group[b, n]
-    state.slot[b, PHASE, n] = phase
-    state.fork.node[b, DEST, n] = 1 if phase == NODE_READY else 0
-    if phase == NODE_FREE:
-        return
-    if state.node_s[b, BORN, n] != nodes.created_s[b, n]:  # the slot holds another node now
-        state.node_s[b, BORN, n] = nodes.created_s[b, n]
-        state.node_s[b, SINCE, n] = math.nan
-        state.node_s[b, UNREMOVABLE_UNTIL, n] = -math.inf
-    state.group[b, SIZE, g] += 1
-    state.node_count[b] += 1
-    if phase == NODE_DRAINING:
-        state.group[b, DELETING, g] += 1
-    elif phase == NODE_BOOTING:
-        late = now_s - nodes.created_s[b, n] > cfg.flag[b, MAX_PROVISION_S]
-        if late and state.group_s[b, BACKOFF_UNTIL, g] <= now_s:
-            note_scale_up_failure(cfg, state, b, g, now_s)
-        nodes.phase[b, n] = NODE_FREE if late else NODE_READY  # an upcoming node takes pods
+def meet(node_s: Any, created_s: float, b: int, n: int) -> None:
+    """Forget what was known of slot n when it holds another node now."""
+    if node_s[b, BORN, n] != created_s:
+        node_s[b, BORN, n] = created_s
+        node_s[b, SINCE, n] = math.nan
+        node_s[b, UNREMOVABLE_UNTIL, n] = -math.inf
+
+
+@inner
+def take_stock(nodes: Any, state: Any, b: int, now_s: float, max_provision_s: float) -> int:
+    """Sizes, and what each node is in this loop's simulation; a group with a late node, -1 = none.
+
+    Arrays are taken out of their tuples first: this looks at every node in every loop.
+    """
+    slot, node, group, node_s = state.slot, state.fork.node, state.group, state.node_s
+    phases, group_of, created_s = nodes.phase, nodes.group, nodes.created_s
+    late_group: Any = -1
+    total = 0
+    for n in range(nodes.hi[b]):
+        phase, g = np.int64(phases[b, n]), np.int64(group_of[b, n])
+        slot[b, PHASE, n] = phase
+        node[b, DEST, n] = 1 if phase == NODE_READY else 0
+        if phase == NODE_FREE:
+            continue
+        meet(node_s, created_s[b, n], b, n)
+        group[b, SIZE, g] += 1
+        total += 1
+        if phase == NODE_DRAINING:
+            group[b, DELETING, g] += 1
+        elif phase == NODE_BOOTING:
+            late = now_s - created_s[b, n] > max_provision_s
+            late_group = g if late else late_group
+            phases[b, n] = NODE_FREE if late else NODE_READY  # an upcoming node takes pods
+    state.node_count[b] = total
+    return late_group
 
 
 @inner
@@ -108,11 +123,11 @@ def begin(cfg: Any, nodes: Any, state: Any, out: Any, b: int, now_s: float) -> N
     state.fork.at[b, LOOP] += 1
     state.group[b, SIZE] = 0
     state.group[b, DELETING] = 0
-    state.node_count[b] = 0
     out.add[b] = 0
     out.n_remove[b] = 0
-    for n in range(nodes.hi[b]):
-        see_node(cfg, nodes, state, b, n, now_s)
+    late = take_stock(nodes, state, b, now_s, cfg.flag[b, MAX_PROVISION_S])
+    if late >= 0 and state.group_s[b, BACKOFF_UNTIL, late] <= now_s:
+        note_scale_up_failure(cfg, state, b, late, now_s)
     clock = state.clock[b]
     if not math.isnan(clock[LAST_LOOP]):
         clock[MIN_INTERVAL] = min(clock[MIN_INTERVAL], max(now_s - clock[LAST_LOOP], 1e-9))
@@ -238,6 +253,13 @@ def scale_up(
     return False
 
 
+@inner
+def restore_phases(phase: Any, slot: Any, b: int, hi: int) -> None:
+    """Give every node its true phase back."""
+    for n in range(hi):
+        phase[b, n] = slot[b, PHASE, n]
+
+
 @kernel
 def ca_loop(
     classes: Any,
@@ -263,5 +285,4 @@ def ca_loop(
         scale_down(classes, topology, groups, nodes, pods, cfg, state, out, b, now_s, wait)
     if state.fork.at[b, N_MOVES] > 0:
         rollback(classes, topology, nodes, state.fork, b, 0)
-    for n in range(nodes.hi[b]):
-        nodes.phase[b, n] = state.slot[b, PHASE, n]
+    restore_phases(nodes.phase, state.slot, b, nodes.hi[b])
