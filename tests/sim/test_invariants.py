@@ -7,14 +7,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.sim.recount import check_books, worst_skew
-from tests.sim.world_strategy import TICKS_S, World, random_world, reseeded
 
 from envs.rollout import names_of
 from envs.sim.cluster_sim import ClusterSim, _leaves
 from envs.sim.rows import timeline_of
 from envs.sim.state import NODE_FREE, POD_STARTING, POD_TERMINATING
 from envs.stack import ClusterAutoscaler, HpaSpec, StaticReplicas
+from tests.sim.recount import check_books, worst_skew
+from tests.sim.world_strategy import TICKS_S, World, random_world, reseeded
 
 SEEDS = range(64)
 

@@ -7,8 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.sim.core_kernels import fill_samples, sample_ages
-from tests.sim.world_strategy import random_world
 
 from envs.cluster import ClusterSpec, InstanceType, NodePool, ServiceModel, Workload
 from envs.controllers.hpa_pack import (
@@ -27,6 +25,8 @@ from envs.sim.pack import Case
 from envs.sim.state import POD_READY, POD_TERMINATING
 from envs.stack import HpaBehavior, HpaMetric, HpaSpec, ScalingRules, Stack, StaticNodes, StaticReplicas
 from envs.timeline import Timeline
+from tests.sim.core_kernels import fill_samples, sample_ages
+from tests.sim.world_strategy import random_world
 
 BOX = InstanceType("box", 64, 256.0, 64.0, 256.0, 250, 1.0)
 NEVER = HpaBehavior(scale_down=ScalingRules(select="Disabled"))
@@ -239,7 +239,9 @@ def test_rows_before_a_planted_spike_are_equal_bytes() -> None:
     case = one_service(HpaMetric("External", "requests_per_second", capacity_share=0.6))
     lines = []
     for flash in ((), (5400.0,)):
-        scenario = replace(case.scenario, demand=(replace(shape, flash_at_s=flash),), noise=NoiseModel(), warmup_s=600.0)
+        scenario = replace(
+            case.scenario, demand=(replace(shape, flash_at_s=flash),), noise=NoiseModel(), warmup_s=600.0
+        )
         parts: list[Timeline] = []
         rollout(scenario, case.stack, 3, sink=parts.append)
         lines.append(Timeline.concat(parts))

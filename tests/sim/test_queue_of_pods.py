@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.sim.recount import check_books
 
 from envs.cluster import ClusterSpec, DisruptionBudget, InstanceType, NodePool, ServiceModel, Workload
 from envs.scenario import GeneratedDemand, NoiseModel, Scenario
@@ -15,6 +14,7 @@ from envs.sim.flow import PODS_EVICTED
 from envs.sim.pack import Case
 from envs.sim.state import NODE_DRAINING
 from envs.stack import ClusterAutoscaler, Stack, StaticNodes, StaticReplicas
+from tests.sim.recount import check_books
 
 BOX = InstanceType("box", 4, 64.0, 4.0, 64.0, 100, 1.0)
 

@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.sim.core_kernels import bill_tick, deletion_choice, enforce_memory, set_speeds
-from tests.sim.recount import check_books
-from tests.sim.world_strategy import World, random_world
 
 from envs.sim.cluster_sim import ClusterSim
 from envs.sim.flow import IDLE_USD, NODE_S, NODE_USD, OOM, UNUSED_USD, USD, USED_USD
 from envs.sim.load import MIN_CFS_CORES
 from envs.sim.state import CPU, MEM, NODE_FREE, POD_PENDING, POD_READY, POD_STARTING, POD_TERMINATING
+from tests.sim.core_kernels import bill_tick, deletion_choice, enforce_memory, set_speeds
+from tests.sim.recount import check_books
+from tests.sim.world_strategy import World, random_world
 
 SEEDS = range(300, 324)
 
