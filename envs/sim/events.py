@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from envs.sim.autoscale import autoscale, continue_drains, drop_node
 from envs.sim.jit import inner
 from envs.sim.nodes import make_node_ready
@@ -43,9 +41,35 @@ def collect_events(s: Any, b: int, start_s: float, end_s: float) -> int:
     while s.clock.ca_next_s[b] <= end_s and k < room:
         s.scratch.event_s[b, k] = s.clock.ca_next_s[b]
         s.scratch.event_kind[b, k] = CA_EVENT
+        s.scratch.event_id[b, k] = 0
         k += 1
         s.clock.ca_next_s[b] += s.clock.ca_period_s[b]
     return k
+
+
+@inner
+def sort_events(times: Any, ids: Any, kinds: Any, k: int) -> None:
+    """Sort the first k events by time, then kind, then id (Shell sort: in place, nothing allocated)."""
+    gap = k // 2
+    while gap > 0:
+        for i in range(gap, k):
+            time, item, kind = times[i], ids[i], kinds[i]
+            j = i
+            while j >= gap and comes_after(times[j - gap], kinds[j - gap], ids[j - gap], time, kind, item):
+                times[j], ids[j], kinds[j] = times[j - gap], ids[j - gap], kinds[j - gap]
+                j -= gap
+            times[j], ids[j], kinds[j] = time, item, kind
+        gap //= 2
+
+
+@inner
+def comes_after(time: float, kind: int, item: int, other_time: float, other_kind: int, other_item: int) -> bool:
+    """Whether the first event is due later than the second one."""
+    if time != other_time:
+        return time > other_time
+    if kind != other_kind:
+        return kind > other_kind
+    return item > other_item
 
 
 @inner
@@ -84,18 +108,17 @@ def run_events(s: Any, b: int, tick: int, row: int) -> None:
         k = collect_events(s, b, start_s, end_s)
         if k == 0 and attempt > 0:
             break
-        order = np.argsort(s.scratch.event_s[b, :k], kind="mergesort")
+        sort_events(s.scratch.event_s[b], s.scratch.event_id[b], s.scratch.event_kind[b], k)
         for i in range(k):
-            e = order[i]
-            now_s = max(s.scratch.event_s[b, e], now_s)
+            now_s = max(s.scratch.event_s[b, i], now_s)
             run_syncs(s, b, now_s, tick, row, end_s)
-            if s.scratch.event_kind[b, e] == CA_EVENT:
+            if s.scratch.event_kind[b, i] == CA_EVENT:
                 autoscale(s, b, now_s, row, end_s)
-            elif s.scratch.event_kind[b, e] == NODE_EVENT:
-                _node_event(s, b, s.scratch.event_id[b, e])
+            elif s.scratch.event_kind[b, i] == NODE_EVENT:
+                _node_event(s, b, s.scratch.event_id[b, i])
             else:
-                _pod_event(s, b, s.scratch.event_id[b, e], now_s, row, end_s)
-            if i + 1 == k or s.scratch.event_s[b, order[i + 1]] > now_s:  # what is free is free together
+                _pod_event(s, b, s.scratch.event_id[b, i], now_s, row, end_s)
+            if i + 1 == k or s.scratch.event_s[b, i + 1] > now_s:  # what is free is free together
                 _reschedule(s, b, now_s, row, end_s)
         run_syncs(s, b, end_s, tick, row, end_s)
 

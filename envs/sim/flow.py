@@ -79,6 +79,8 @@ class Flow(NamedTuple):
     n_terminating: I4
     ready_pod_s: F8  # (B, W) ready pod-seconds of the tick in work
     young_until_s: F8  # until then some ready pod may be without a sample that counts
+    tries: I4  # (B, W) failed scheduling tries in a row
+    next_try_s: F8  # (B, W) not before, for pods that were there already
     backlog: F8  # (B, W) requests waiting
     cohorts: I4  # (B, W) ring length of kinds queue and batch (envs.sim.backlog)
     ring: F8  # (B, W, K) items left of each cohort
@@ -149,6 +151,8 @@ def empty_flow(b: int, w: int, g: int, history: int, cohorts: I4) -> Flow:
         n_terminating=ints(),
         ready_pod_s=reals(),
         young_until_s=reals(),
+        tries=ints(),
+        next_try_s=reals(),
         backlog=reals(),
         cohorts=cohorts,
         ring=reals(int(cohorts.max())),

@@ -11,6 +11,8 @@ from envs.sim.jit import inner
 from envs.sim.pods import bind_pod, terminate_pod
 from envs.sim.replicas import reconcile
 
+MAX_BACKOFF_S = 10.0  # kube-scheduler podMaxBackoffSeconds; podInitialBackoffSeconds is 1
+
 
 @inner
 def schedule_pending(s: Any, b: int, now_s: float, row: int, tick_end_s: float) -> None:
@@ -25,20 +27,34 @@ def schedule_pending(s: Any, b: int, now_s: float, row: int, tick_end_s: float) 
         p = pods.pending[b, i]
         i += 1
         w = pods.workload[b, p]
-        n = -1
-        if s.scratch.failed[b, w] != mark:
+        n, waits = -1, s.flow.next_try_s[b, w] > now_s and pods.created_s[b, p] < now_s
+        if s.scratch.failed[b, w] != mark and not waits:
             n = schedule_one(s.classes, s.topology, s.groups, s.nodes, s.profile, s.rng, b, w, s.scheduler)
             if n >= 0 and _is_kept(s, b, p, n, now_s):
                 n = -1
+            _note_try(s, b, w, n >= 0, mark, now_s)
         if n >= 0:
             bind_pod(pods, s.flow, s.clock, s.service, s.classes, s.topology, s.nodes, s.rng, b, p, n, now_s)
         else:
-            s.scratch.failed[b, w] = mark
+            if waits:
+                s.clock.retry[b] = 1  # look again at the next event: by then its wait may be over
             pods.pending[b, kept] = p
             kept += 1
     pods.n_pending[b] = kept
     if s.clock.priorities[b] > 0 and kept > 0:
         _preempt(s, b, mark, now_s, row, tick_end_s)
+
+
+@inner
+def _note_try(s: Any, b: int, w: int, bound: bool, mark: int, now_s: float) -> None:
+    """After a failure a class waits 1, 2, 4, 8, 10, 10 ... s for its next try, as in the scheduler's back-off."""
+    if bound:
+        s.flow.tries[b, w] = 0
+        s.flow.next_try_s[b, w] = 0.0
+    else:
+        s.scratch.failed[b, w] = mark
+        s.flow.tries[b, w] += 1
+        s.flow.next_try_s[b, w] = now_s + min(2.0 ** (s.flow.tries[b, w] - 1), MAX_BACKOFF_S)
 
 
 @inner
