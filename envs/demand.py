@@ -86,9 +86,7 @@ def rate_quantile(scenario: Scenario, w: int, q: float) -> float:
     """
     only = dataclasses.replace(scenario.cluster, workloads=(scenario.cluster.workloads[w],))
     quiet = NoiseModel(enabled=False)
-    alone = dataclasses.replace(
-        scenario, cluster=only, demand=(scenario.demand[w],), warmup_s=0.0, noise=quiet
-    )
+    alone = dataclasses.replace(scenario, cluster=only, demand=(scenario.demand[w],), warmup_s=0.0, noise=quiet)
     demand = Demand.pack([alone], [scenario.seed])
     rates = demand.rates(0, max(1, round(scenario.horizon_s / scenario.tick_s)))[0, :, 0]
     if only.workloads[0].kind == "batch":
@@ -225,9 +223,7 @@ class _Packing:
         horizon = max(s.horizon_s for s in self.scenarios)
         return self._curve(
             (demand, scenario.start_utc, place),
-            lambda: generated_curve(
-                demand, seed=seed, name=name, horizon_s=horizon, start_utc=scenario.start_utc
-            ),
+            lambda: generated_curve(demand, seed=seed, name=name, horizon_s=horizon, start_utc=scenario.start_utc),
         )
 
     def _curve(self, key: object, make: Callable[[], Curve]) -> int:

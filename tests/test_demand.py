@@ -22,18 +22,12 @@ from envs.sim.backlog import META, batch_tick, cohorts_needed
 
 DAY_S = 86_400.0
 QUIET = NoiseModel(enabled=False)
-SETTINGS = settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+SETTINGS = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
-def scenario(
-    *demands: TraceDemand | GeneratedDemand, kinds: tuple[str, ...] = (), **fields: object
-) -> Scenario:
+def scenario(*demands: TraceDemand | GeneratedDemand, kinds: tuple[str, ...] = (), **fields: object) -> Scenario:
     """A scenario of workloads w0, w1, ... with these demands."""
-    workloads = tuple(
-        Workload(f"w{i}", kind=kinds[i] if i < len(kinds) else "service") for i in range(len(demands))
-    )
+    workloads = tuple(Workload(f"w{i}", kind=kinds[i] if i < len(kinds) else "service") for i in range(len(demands)))
     values = {"horizon_s": DAY_S, **fields}
     return Scenario("test", ClusterSpec(workloads, (), ()), tuple(demands), **values)
 
@@ -135,9 +129,7 @@ def test_a_repeated_trace_starts_over_one_step_after_its_end(tmp_path: Path) -> 
     start=st.integers(-240, 400),
     seed=st.integers(0, 9),
 )
-def test_arrivals_are_equal_bytes_however_the_ticks_are_cut(
-    flat: Path, cuts: list[int], start: int, seed: int
-) -> None:
+def test_arrivals_are_equal_bytes_however_the_ticks_are_cut(flat: Path, cuts: list[int], start: int, seed: int) -> None:
     world = scenario(TraceDemand(flat), TraceDemand(flat, scale=0.01), GeneratedDemand(burst_per_day=20.0))
     demand = Demand.pack([world, world], [seed, seed + 1])
     whole = demand.arrivals(start, sum(cuts))
@@ -190,9 +182,7 @@ def test_bridged_holes_of_the_columns_in_use_are_noted(tmp_path: Path) -> None:
     cells = {500: "1,", 1000: ",", 1200: ",3", 1201: ",3", 6000: ",3"}  # row 1000 misses both
     path.write_text("time,a,b\n" + "\n".join(f"{60 * i},{cells.get(i, '1,3')}" for i in range(7000)))
     demand = Demand.pack([scenario(TraceDemand(path, "a"), GeneratedDemand())], [0])
-    assert demand.notes == (
-        "trace.csv: 2 holes, 3 min in all, the longest 2 min (a): bridged by straight lines",
-    )
+    assert demand.notes == ("trace.csv: 2 holes, 3 min in all, the longest 2 min (a): bridged by straight lines",)
 
 
 # noise
@@ -220,9 +210,7 @@ def test_counts_have_the_stated_mean_and_variance(tmp_path: Path, rate: float, d
 
 @pytest.mark.parametrize("rate", [0.004, 0.1, 3.0, 50.0, 4000.0])
 @pytest.mark.parametrize("dispersion", [1.0, 1.5, 2.0, 6.0])
-def test_services_get_the_gamma_mixed_mean_behind_a_count(
-    tmp_path: Path, rate: float, dispersion: float
-) -> None:
+def test_services_get_the_gamma_mixed_mean_behind_a_count(tmp_path: Path, rate: float, dispersion: float) -> None:
     path = trace_file(tmp_path / "trace.csv", np.arange(0.0, 5 * DAY_S, 300.0), np.full(1440, rate))
     noise = NoiseModel(cv=0.0, dispersion=dispersion)
     world = scenario(*[TraceDemand(path)] * 20, horizon_s=DAY_S, noise=noise)
@@ -279,9 +267,7 @@ def test_noise_is_as_wide_inside_a_block_as_at_its_anchors(tmp_path: Path) -> No
 
 
 def test_warmup_has_noise_of_the_same_law(flat: Path) -> None:
-    world = scenario(
-        *[TraceDemand(flat)] * 50, warmup_s=DAY_S, noise=NoiseModel(cv=0.3, tau_s=60.0, dispersion=1.0)
-    )
+    world = scenario(*[TraceDemand(flat)] * 50, warmup_s=DAY_S, noise=NoiseModel(cv=0.3, tau_s=60.0, dispersion=1.0))
     out = Demand.pack([world], [0]).arrivals(-5760, 11_520)[0]
     assert out[:5760].mean() == pytest.approx(out[5760:].mean(), rel=0.01)
     assert out[:5760].std() == pytest.approx(out[5760:].std(), rel=0.02)
@@ -330,9 +316,7 @@ def test_anchors_keep_their_values_when_the_range_grows() -> None:
 
 
 def test_batch_work_comes_at_the_top_of_the_hour(tmp_path: Path) -> None:
-    path = trace_file(
-        tmp_path / "trace.csv", np.array([0.0, DAY_S, 2 * DAY_S]), np.array([0.0, 240.0, 480.0])
-    )
+    path = trace_file(tmp_path / "trace.csv", np.array([0.0, DAY_S, 2 * DAY_S]), np.array([0.0, 240.0, 480.0]))
     world = scenario(TraceDemand(path), kinds=("batch",), noise=QUIET)
     units = Demand.pack([world], [0]).arrivals(-240, 240 + 5760)[0, :, 0]
     hours = np.flatnonzero(units)
@@ -368,9 +352,7 @@ def test_generated_shape_peaks_at_its_hour_and_rests_at_the_weekend() -> None:
 
 def test_clock_change_brings_the_shape_an_hour_earlier() -> None:
     shape = GeneratedDemand(dst_shift_at_s=DAY_S, weekly_amplitude=0.0)
-    days = (
-        Demand.pack([scenario(shape, horizon_s=2 * DAY_S)], [0]).rates(0, 2 * 5760)[0, :, 0].reshape(2, 5760)
-    )
+    days = Demand.pack([scenario(shape, horizon_s=2 * DAY_S)], [0]).rates(0, 2 * 5760)[0, :, 0].reshape(2, 5760)
     assert days[0].argmax() - days[1].argmax() == pytest.approx(240, abs=62)
     assert np.allclose(days[1, 100:5000], days[0, 340:5240], rtol=2e-3)
 

@@ -166,7 +166,8 @@ def pack_autoscaler(
 
     for b, stack in enumerate(stacks):
         if group_names:
-            groups.priority_tier[b] = priority_tiers(group_names[b], dict(stack.priorities))
+            tiers = priority_tiers(group_names[b], dict(stack.priorities))
+            groups.priority_tier[b, : len(tiers)] = tiers
     flags = np.zeros((len(stacks), FLAGS))
     for plane, name in FLAG_NAMES.items():
         flags[:, plane] = [float(getattr(s, name)) for s in stacks]

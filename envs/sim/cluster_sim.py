@@ -24,6 +24,8 @@ class ClusterSim:
     """
 
     def __init__(self, cases: Sequence[Case], *, rows: int = 1) -> None:
+        if len({(case.scenario.tick_s, case.scenario.warmup_s) for case in cases}) != 1:
+            raise ValueError("clusters of a batch share one tick length and one warm-up")
         self.cases = tuple(cases)
         self.tick_s = cases[0].scenario.tick_s
         self.row_ticks = max(round(ROW_S / self.tick_s), 1)

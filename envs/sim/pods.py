@@ -118,9 +118,10 @@ def bind_pod(
     w = pods.workload[b, p]
     bind(classes, topology, nodes, b, w, n)
     pods.node[b, p] = n
-    pods.bound_s[b, p] = now_s
+    pods.bound_s[b, p] = max(now_s, pods.created_s[b, p])  # a tick's second round of events looks back
     pods.phase[b, p] = POD_STARTING
-    pods.ready_s[b, p] = now_s + lognormal(rng, b, RNG_START, service.start_mean_s[b, w], service.start_cv[b, w])
+    delay_s = lognormal(rng, b, RNG_START, service.start_mean_s[b, w], service.start_cv[b, w])
+    pods.ready_s[b, p] = pods.bound_s[b, p] + delay_s
     head = nodes.first_pod[b, n]
     pods.next_n[b, p] = head
     pods.prev_n[b, p] = -1

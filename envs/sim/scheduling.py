@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from envs.controllers.preemption import find_preemption
@@ -27,7 +28,7 @@ def schedule_pending(s: Any, b: int, now_s: float, row: int, tick_end_s: float) 
         p = pods.pending[b, i]
         i += 1
         w = pods.workload[b, p]
-        n, waits = -1, s.flow.next_try_s[b, w] > now_s and pods.created_s[b, p] < now_s
+        n, waits = -1, _waits(s, b, p, now_s)
         if s.scratch.failed[b, w] != mark and not waits:
             n = schedule_one(s.classes, s.topology, s.groups, s.nodes, s.profile, s.rng, b, w, s.scheduler)
             if n >= 0 and _is_kept(s, b, p, n, now_s):
@@ -43,6 +44,14 @@ def schedule_pending(s: Any, b: int, now_s: float, row: int, tick_end_s: float) 
     pods.n_pending[b] = kept
     if s.clock.priorities[b] > 0 and kept > 0:
         _preempt(s, b, mark, now_s, row, tick_end_s)
+
+
+@inner
+def _waits(s: Any, b: int, p: int, now_s: float) -> bool:
+    """Whether pod p's class backs off; not a new pod, nor one whose victims are gone: the room is kept till now."""
+    if s.flow.next_try_s[b, s.pods.workload[b, p]] <= now_s or s.pods.created_s[b, p] >= now_s:
+        return False
+    return not -math.inf < s.pods.bound_s[b, p] <= now_s
 
 
 @inner

@@ -70,7 +70,7 @@ def run_batches(workers: float, deadline_s: float) -> tuple[float, float]:
     ring, meta = np.zeros((1, 1, length)), np.zeros((1, 1, META))
     served = bad = 0.0
     for k in range(720):
-        items = 10.0 if k < 240 else 0.0
+        items = 10.0 if 0 < k <= 240 else 0.0  # what comes in the tick of the release is part of it
         out = batch_tick(ring, meta, 0, 0, length, items, k * DT, DT, workers, 1.0, 1.0, deadline_s, 1.0)
         served, bad = served + out[3], bad + out[1]
     return served, bad

@@ -17,7 +17,7 @@ from envs.timeline import Timeline
 HOUR_S = 3600.0
 FLAT = GeneratedDemand(base_rps=10.0, daily_amplitude=0.0, weekly_amplitude=0.0, noise_cv=0.0)
 # 8 slots of 0.1 s and 0.05 CPU-seconds a request: 4 cores at 80 requests/s. At 10 requests/s: 0.5 cores, 1 busy slot.
-SERVICE = ServiceModel(memory_base_gib=1.0, memory_per_busy_slot_gib=1.0)
+SERVICE = ServiceModel(8, 0.1, 1.0, 0.05, memory_base_gib=1.0, memory_per_busy_slot_gib=1.0)
 BOX = InstanceType("box", 8, 32.0, 8.0, 32.0, 100, 1.0)
 
 
