@@ -204,9 +204,7 @@ def decode(raw: Any, spec: ClusterSpec, policy: str = "") -> Proposal:
 
 def raw_of(targets: Targets, spec: ClusterSpec) -> Array:
     """The raw vector that decodes to these targets (clipped into their bounds); NaN stays NaN."""
-    columns = [
-        [shrink(f, getattr(targets, f.name), spec) for f in group] for group in (WORKLOAD_FIELDS, POOL_FIELDS)
-    ]
+    columns = [[shrink(f, getattr(targets, f.name), spec) for f in group] for group in (WORKLOAD_FIELDS, POOL_FIELDS)]
     flat = [np.stack(c, axis=1).ravel() if len(c[0]) else np.zeros(0) for c in columns]
     return np.concatenate(flat)
 
@@ -237,10 +235,7 @@ def hpa_after(spec: HpaSpec, targets: Targets, w: int) -> HpaSpec:
 
 def behavior_after(spec: HpaSpec, t: dict[str, float]) -> HpaBehavior | None:
     """spec.behavior with tolerances and windows from t; None stays None when t sets none of them."""
-    names = [
-        f"hpa_{what}"
-        for what in ("tolerance_up", "tolerance_down", "stabilization_up_s", "stabilization_down_s")
-    ]
+    names = [f"hpa_{what}" for what in ("tolerance_up", "tolerance_down", "stabilization_up_s", "stabilization_down_s")]
     if all(np.isnan(t[name]) for name in names):
         return spec.behavior
     given = spec.behavior or HpaBehavior()

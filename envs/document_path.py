@@ -93,9 +93,7 @@ def _select(entries: list[Any], part: str, path: str, at: Keys) -> list[int]:
         return exact
     if part.isdecimal() and len(part) < 9 and int(part) < len(entries):
         return [int(part)]
-    chosen = (
-        [i for i, name in names.items() if fnmatch.fnmatchcase(name, part)] if set("*?") & set(part) else []
-    )
+    chosen = [i for i, name in names.items() if fnmatch.fnmatchcase(name, part)] if set("*?") & set(part) else []
     if not chosen:
         mend = did_you_mean(part, names.values(), noun=f"entry of {_shown(at)}", plural="entries")
         raise InputError("--vary", path, None, mend + " (or * for all)")

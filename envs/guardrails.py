@@ -84,9 +84,7 @@ def freshness(targets: Targets, facts: Facts) -> tuple[Targets, Verdict]:
     later_s, age = facts.now_s - facts.snapshot.time_s, facts.limits.max_age_s
     w, p = facts.snapshot.workloads, facts.snapshot.pools
     seen = {
-        "workload": np.logical_and.reduce(
-            [x.fresh(age, later_s) for x in (w.offered_rps, w.ready, w.desired)]
-        ),
+        "workload": np.logical_and.reduce([x.fresh(age, later_s) for x in (w.offered_rps, w.ready, w.desired)]),
         "pool": p.nodes_ready.fresh(age, later_s),
     }
     after = {f.name: np.where(seen[f.of], getattr(targets, f.name), np.nan) for f in FIELDS}

@@ -47,9 +47,7 @@ class MetricModel(StrictModel):
             raise InputError(None, "name", self.name, f"for type {self.type} it must be {_one_of(names)}")
         if self.kind_of_target not in _TARGET_TYPES[self.type]:
             wanted = _one_of(_TARGET_TYPES[self.type])
-            raise InputError(
-                None, "target_type", self.target_type, f"for type {self.type} it must be {wanted}"
-            )
+            raise InputError(None, "target_type", self.target_type, f"for type {self.type} it must be {wanted}")
         if (self.target is None) == (self.capacity_share is None) and self.kind_of_target != "Utilization":
             raise InputError(None, "target", self.target, "give either target or capacity_share")
         if self.capacity_share is not None:

@@ -44,9 +44,7 @@ def traced_curve(trace: Trace, column: str | None, *, copies: int = 1) -> Curve:
     return Curve((starts[:, None] + trace.time_s).ravel(), np.tile(value, copies), trace.step_s)
 
 
-def generated_curve(
-    shape: GeneratedDemand, *, seed: int, name: str, horizon_s: float, start_utc: str
-) -> Curve:
+def generated_curve(shape: GeneratedDemand, *, seed: int, name: str, horizon_s: float, start_utc: str) -> Curve:
     """base x daily x weekly x (1 + trend) + bursts + flash crowds over [0, horizon_s].
 
     daily = 1 + a cos(2 pi (local hour - peak_hour) / 24); weekly = 1 on weekdays and 1 - b at the

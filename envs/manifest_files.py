@@ -190,9 +190,7 @@ def _files(folder: Path) -> list[Path]:
             if name.lower().endswith(_SUFFIXES) and not path.is_symlink() and not name.startswith("."):
                 paths.append(path)
         if len(paths) > MAX_FILES:
-            raise InputError(
-                folder, "folder", None, f"holds over {MAX_FILES:,} manifest files; give a part of it"
-            )
+            raise InputError(folder, "folder", None, f"holds over {MAX_FILES:,} manifest files; give a part of it")
     if not paths:
         raise InputError(folder, "folder", None, "holds no .yaml, .yml or .json file")
     return paths

@@ -140,9 +140,7 @@ def _amount(container: Body, name: str, parse: Callable[..., float]) -> float | 
     return resources.child("limits").quantity(name, parse) if amount is None else amount
 
 
-def _total(
-    running: list[Body], once: list[Body], pod: Body, name: str, parse: Callable[..., float]
-) -> float | None:
+def _total(running: list[Body], once: list[Body], pod: Body, name: str, parse: Callable[..., float]) -> float | None:
     amounts = [_amount(c, name, parse) for c in running]
     peaks = [_amount(c, name, parse) for c in once]
     if all(a is None for a in amounts + peaks):
@@ -227,9 +225,7 @@ def _spread(pod: Body, manifest: Manifest, notes: Notes) -> list[dict[str, Any]]
     return found[:8]
 
 
-def _anti_affinity(
-    pod: Body, manifest: Manifest, others: Sequence[Manifest], notes: Notes
-) -> list[dict[str, Any]]:
+def _anti_affinity(pod: Body, manifest: Manifest, others: Sequence[Manifest], notes: Notes) -> list[dict[str, Any]]:
     affinity = pod.child("affinity")
     anti = affinity.child("podAntiAffinity")
     for name, body in (("podAffinity", affinity.child("podAffinity")), ("podAntiAffinity", anti)):

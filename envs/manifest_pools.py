@@ -142,11 +142,7 @@ def _types(
     known = {key for m in machines for key in type_labels(m)}
     usable = [r for r in requirements if r.key in known]
     for requirement in requirements:
-        if (
-            requirement.key not in known
-            and requirement.key not in _NODE_KEYS
-            and requirement.key not in labels
-        ):
+        if requirement.key not in known and requirement.key not in _NODE_KEYS and requirement.key not in labels:
             notes.add(manifest.title, f"requirement {requirement.key} {requirement.operator} is left out")
     chosen = [m for m in machines if matches_labels(tuple(usable), type_labels(m))]
     if not chosen:
@@ -166,9 +162,7 @@ def _types(
 def _few(machines: list[InstanceType]) -> list[InstanceType]:
     """At most MAX_TYPES everyday machines: for each size the cheapest, then the next cheapest."""
     plain = [m for m in machines if not m.gpu and m.vcpu >= 2 and m.price_usd_per_h > 0] or machines
-    sensible = [
-        m for m in plain if type_labels(m).get(f"{_AWS}generation", "9") >= _CURRENT_GENERATION
-    ] or plain
+    sensible = [m for m in plain if type_labels(m).get(f"{_AWS}generation", "9") >= _CURRENT_GENERATION] or plain
     by_size: dict[float, list[InstanceType]] = {}
     for m in sorted(sensible, key=lambda m: (m.price_usd_per_h / m.vcpu, m.name)):
         if m.vcpu <= 64:
@@ -200,17 +194,13 @@ def _limits(manifest: Manifest, machines: list[InstanceType], notes: Notes) -> d
     cores = [] if cpu is None else [f"{format_cpu(cpu)} CPU"]
     said = " and ".join(cores + ([] if memory is None else [format_memory(memory)]))
     notes.add(manifest.title, f"limits of {said} are kept as a number of the smallest nodes")
-    return {
-        "max_nodes": guess(max(1, min(int(min(counts)), 10_000)), f"limits of {said} / the smallest type")
-    }
+    return {"max_nodes": guess(max(1, min(int(min(counts)), 10_000)), f"limits of {said} / the smallest type")}
 
 
 def _capacity_type(manifest: Manifest, requirements: list[Requirement], notes: Notes) -> None:
     values = _values(requirements, CAPACITY_KEY)
     if "spot" in values or "reserved" in values:
-        notes.add(
-            manifest.title, f"capacity type {', '.join(values)}: simulated and priced as on-demand so far"
-        )
+        notes.add(manifest.title, f"capacity type {', '.join(values)}: simulated and priced as on-demand so far")
 
 
 def _disruption(manifest: Manifest, notes: Notes) -> None:

@@ -33,9 +33,7 @@ def hpa_fields(manifest: Manifest, notes: Notes) -> dict[str, Any]:
     """min and max replicas and the `hpa` field of a workload, from an HPA."""
     spec = manifest.spec
     behavior = _behavior(spec.child("behavior"))
-    metrics = [
-        m for body in spec.children("metrics") if (m := _metric(body, manifest.title, notes)) is not None
-    ]
+    metrics = [m for body in spec.children("metrics") if (m := _metric(body, manifest.title, notes)) is not None]
     if "targetCPUUtilizationPercentage" in spec.value:  # autoscaling/v1
         metrics.append(_resource("cpu", float(spec.whole("targetCPUUtilizationPercentage", 80))))
     if not metrics:
@@ -62,18 +60,14 @@ def scaled_object_fields(manifest: Manifest, notes: Notes) -> dict[str, Any]:
             metrics.append(metric)
     low, high = spec.whole("minReplicaCount", 0), spec.whole("maxReplicaCount", KEDA_MAX)
     if low == 0:
-        notes.add(
-            manifest.title, "minReplicaCount 0: scaling to zero is KEDA's and not simulated yet; 1 is kept"
-        )
+        notes.add(manifest.title, "minReplicaCount 0: scaling to zero is KEDA's and not simulated yet; 1 is kept")
     for key in ("fallback", "idleReplicaCount"):
         if key in spec.value:
             notes.add(manifest.title, f"{key} is left out")
     fields: dict[str, Any] = {"min_replicas": max(low, 1), "max_replicas": max(high, low, 1)}
     if metrics:
         advanced = spec.at("advanced", "horizontalPodAutoscalerConfig", "behavior")
-        fields["hpa"] = {"kind": "hpa", "metrics": metrics} | (
-            {"behavior": b} if (b := _behavior(advanced)) else {}
-        )
+        fields["hpa"] = {"kind": "hpa", "metrics": metrics} | ({"behavior": b} if (b := _behavior(advanced)) else {})
     return fields
 
 
@@ -81,9 +75,7 @@ def pdb_of(workload: Manifest, budgets: Sequence[Manifest]) -> dict[str, Any] | 
     """The first PodDisruptionBudget whose selector matches the workload's pods."""
     for budget in budgets:
         wanted = budget.spec.child("selector")
-        if budget.namespace != workload.namespace or not matches_labels(
-            read_selector(wanted), pod_labels(workload)
-        ):
+        if budget.namespace != workload.namespace or not matches_labels(read_selector(wanted), pod_labels(workload)):
             continue
         for key, name in (("minAvailable", "min_available"), ("maxUnavailable", "max_unavailable")):
             value = budget.spec.value.get(key)
@@ -158,18 +150,14 @@ def _trigger(trigger: Body, title: str, notes: Notes) -> dict[str, Any] | None:
             f"cron trigger ({window}, {replicas} replicas) is left out: schedules are not simulated yet",
         )
         return None
-    keys = [
-        k for k in ("threshold", "queueLength", "lagThreshold", "value", "targetValue") if k in metadata.value
-    ]
+    keys = [k for k in ("threshold", "queueLength", "lagThreshold", "value", "targetValue") if k in metadata.value]
     if not keys:
         notes.add(title, f"{kind} trigger has no threshold that is known here and is left out")
         return None
     value = metadata.quantity(keys[0], parse_quantity) or 0.0
     if value <= 0:
         raise metadata.error(keys[0], value, "must be above zero")
-    said = " ".join(
-        metadata.text(k) for k in ("metricName", "query", "queueName", "topic") if k in metadata.value
-    )
+    said = " ".join(metadata.text(k) for k in ("metricName", "query", "queueName", "topic") if k in metadata.value)
     name = _meaning(f"{kind if kind != 'prometheus' else ''} {said}".strip()[:200], title, notes)
     return {"type": "External", "name": name, "target_type": "AverageValue", "target": _number(value)}
 

@@ -38,9 +38,7 @@ class PreferredTerm:
     requirements: Selector
 
 
-def selector(
-    match_labels: Mapping[str, str] | None = None, expressions: Iterable[Requirement] = ()
-) -> Selector:
+def selector(match_labels: Mapping[str, str] | None = None, expressions: Iterable[Requirement] = ()) -> Selector:
     """A label selector from its two halves: equal labels and expressions."""
     equal = tuple(Requirement(key, "In", (value,)) for key, value in sorted((match_labels or {}).items()))
     return equal + tuple(expressions)

@@ -96,9 +96,7 @@ def load_features(history: Sequence[Snapshot], spec: ClusterSpec) -> dict[str, A
     return {
         "load": ratio(offered, ready * capacity),
         "cpu": ratio(known(now.cpu_per_pod), np.array([w.cpu_request for w in spec.workloads])),
-        "memory": ratio(
-            known(now.memory_per_pod_gib), np.array([w.memory_request_gib for w in spec.workloads])
-        ),
+        "memory": ratio(known(now.memory_per_pod_gib), np.array([w.memory_request_gib for w in spec.workloads])),
         "errors": np.log10((known(now.error_share) + TINY) / (allowed + TINY)),
         "trend": logarithm(offered, rows[-2] if len(rows) > 1 else offered),
         "level": logarithm(offered, mean_of(rows)),
@@ -146,9 +144,7 @@ def pool_features(snapshot: Snapshot, intent: Intent) -> dict[str, float]:
     hourly = float((ready * known(p.price_usd_per_h)).sum())
     budgeted = np.isfinite(intent.budget_usd_per_h) and intent.budget_usd_per_h > 0.0
     cpu = ratio(known(p.requested_cpu).sum(keepdims=True), known(p.allocatable_cpu).sum(keepdims=True))
-    memory = ratio(
-        known(p.requested_memory_gib).sum(keepdims=True), known(p.allocatable_memory_gib).sum(keepdims=True)
-    )
+    memory = ratio(known(p.requested_memory_gib).sum(keepdims=True), known(p.allocatable_memory_gib).sum(keepdims=True))
     return {
         "cluster_cpu": float(cpu[0]),
         "cluster_memory": float(memory[0]),

@@ -86,9 +86,7 @@ class BookRow(StrictModel):
         if self.allocatable_cpu is not None and self.allocatable_cpu > self.vcpu:
             raise InputError(None, "allocatable_cpu", self.allocatable_cpu, "is more than vcpu")
         if self.allocatable_memory_gib is not None and self.allocatable_memory_gib > self.memory_gib:
-            raise InputError(
-                None, "allocatable_memory_gib", self.allocatable_memory_gib, "is more than memory_gib"
-            )
+            raise InputError(None, "allocatable_memory_gib", self.allocatable_memory_gib, "is more than memory_gib")
         return self
 
 
@@ -128,9 +126,7 @@ def _rows(path: Path) -> Iterator[tuple[int, BookRow]]:
         return _yaml_rows(only_mapping(parse_yaml(read_bytes(path), file=path), file=path))
     if name.endswith((".csv", ".csv.gz")):
         data = read_bytes(path)
-        return _csv_rows(
-            decode_text(_unzipped(data, path) if name.endswith(".gz") else data, file=path), path
-        )
+        return _csv_rows(decode_text(_unzipped(data, path) if name.endswith(".gz") else data, file=path), path)
     raise InputError(path, "file", path.suffix, "must end in .csv, .csv.gz, .yaml, .yml or .json")
 
 
@@ -217,6 +213,4 @@ def _shape(row: BookRow, provider: str) -> Shape:
     memory = room.memory_gib if row.allocatable_memory_gib is None else row.allocatable_memory_gib
     given = row.allocatable_cpu is not None and row.allocatable_memory_gib is not None
     rule = "given" if given else room.rule
-    return Shape(
-        row.type, row.vcpu, row.memory_gib, row.gpu, row.arch, Allocatable(cpu, memory, room.max_pods, rule)
-    )
+    return Shape(row.type, row.vcpu, row.memory_gib, row.gpu, row.arch, Allocatable(cpu, memory, room.max_pods, rule))

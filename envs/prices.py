@@ -141,9 +141,7 @@ class PriceBook:
         """USD per hour on the spot market (an average). InputError where the book has none."""
         return self._price("spot", name, region, at=at)
 
-    def commit_price(
-        self, name: str, region: str, *, years: int = 1, at: At = (None, "instance type")
-    ) -> float:
+    def commit_price(self, name: str, region: str, *, years: int = 1, at: At = (None, "instance type")) -> float:
         """USD per hour under a commitment of 1 or 3 years. InputError where the book has none."""
         if years not in (1, 3):
             raise InputError(at[0], "years", years, "commitments are for 1 or 3 years")

@@ -163,9 +163,7 @@ def parse_duration(raw: object, *, file: Path | str | None = None, field: str = 
     return _in_bounds(raw, total, kind, (file, field))
 
 
-def parse_share(
-    raw: object, *, file: Path | str | None = None, field: str = "share", maximum: float = 1.0
-) -> float:
+def parse_share(raw: object, *, file: Path | str | None = None, field: str = "share", maximum: float = 1.0) -> float:
     """A share between 0 and `maximum`: "70%" -> 0.7, 0.7 -> 0.7. 70 is refused: it could be either."""
     share = _parse(raw, _SHARE, file, field)
     if share > maximum:

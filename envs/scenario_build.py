@@ -46,9 +46,7 @@ def build_cluster(doc: ScenarioDoc, types: dict[str, InstanceType], place: Place
     pools = tuple(_pool(p, f"node_pools[{i}]", place.file) for i, p in enumerate(doc.node_pools))
     total = sum(pool.max_nodes for pool in pools)
     if total > MAX_NODES:
-        raise InputError(
-            place.file, "node_pools", f"{total} nodes", f"lower max_nodes to {MAX_NODES:,} in all"
-        )
+        raise InputError(place.file, "node_pools", f"{total} nodes", f"lower max_nodes to {MAX_NODES:,} in all")
     used = dict.fromkeys(name for pool in pools for name in pool.instance_types)
     return ClusterSpec(workloads, pools, tuple(types[name] for name in used), doc.name)
 
@@ -149,9 +147,7 @@ def _service(doc: ServiceDoc) -> ServiceModel:
     )
 
 
-def _anti_affinity(
-    doc: WorkloadDoc, where: str, names: set[str], file: Path | None
-) -> Iterator[AntiAffinity]:
+def _anti_affinity(doc: WorkloadDoc, where: str, names: set[str], file: Path | None) -> Iterator[AntiAffinity]:
     for i, term in enumerate(doc.anti_affinity):
         for name in term.workloads:
             if name not in names:

@@ -125,6 +125,4 @@ def node_labels(pool: NodePool, machine: InstanceType, zone: str) -> dict[str, s
 
 def _selected(workload: Workload, pool: NodePool, machine: InstanceType) -> bool:
     selector = dict(workload.node_selector)
-    return any(
-        matches_node_affinity(node_labels(pool, machine, zone), node_selector=selector) for zone in pool.zones
-    )
+    return any(matches_node_affinity(node_labels(pool, machine, zone), node_selector=selector) for zone in pool.zones)

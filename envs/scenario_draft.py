@@ -90,9 +90,7 @@ def draft_from_load(
     if trace.start_utc is not None:
         document["start_utc"] = trace.start_utc[:19].removesuffix("Z") + "Z"
     sums = Sums(cpu=0.5, memory=0.5, gpu=0, cpu_limit=None, memory_limit=None)
-    document["workloads"] = [
-        _loaded(names[column], column, source, one, max_gap_s) for column, one in stats.items()
-    ]
+    document["workloads"] = [_loaded(names[column], column, source, one, max_gap_s) for column, one in stats.items()]
     document["node_pools"] = [guessed_pool("general", {}, [sums], machines)]
     document["stacks"] = ["hpa-default"]
     gaps = [f"{g.column or 'all series'}: {g.length_s:g} s from {g.start_s:g} s on" for g in trace.gaps[:20]]

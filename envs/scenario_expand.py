@@ -58,9 +58,7 @@ def expand_document(
                 merged.append(merge(defaults.get(single, {}), one) if isinstance(one, dict) else one)
                 origins[section].append(Origin(index, one if isinstance(one, dict) else {}))
             if len(merged) > MAX_WORKLOADS:
-                raise InputError(
-                    file, section, len(merged), f"at most {MAX_WORKLOADS} are simulated; lower count"
-                )
+                raise InputError(file, section, len(merged), f"at most {MAX_WORKLOADS} are simulated; lower count")
         full[section] = merged
     return full, origins
 
@@ -124,9 +122,7 @@ def _copies(entry: Any, where: str, file: Path | str | None) -> Iterator[Any]:
         yield _numbered(template, n, each, (where, file))
 
 
-def _numbered(
-    template: dict[str, Any], n: int, each: Mapping[str, Any], at: tuple[str, Path | str | None]
-) -> Any:
+def _numbered(template: dict[str, Any], n: int, each: Mapping[str, Any], at: tuple[str, Path | str | None]) -> Any:
     where, file = at
     one: Any = dict(template)
     if isinstance(one.get("name"), str):

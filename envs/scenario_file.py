@@ -152,9 +152,7 @@ _REPEATED = {
 }
 
 
-def _source(
-    document: YamlDocument, place: Place, overrides: Sequence[Override], stacks: Sequence[str]
-) -> _Source:
+def _source(document: YamlDocument, place: Place, overrides: Sequence[Override], stacks: Sequence[str]) -> _Source:
     raw: dict[str, Any] = dict(document.data)
     if stacks:
         raw["stacks"] = list(stacks)

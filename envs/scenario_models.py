@@ -30,9 +30,7 @@ class TaintDoc(Strict):
 
     key: str = Field(min_length=1, max_length=300, description="Taint key.")
     value: str = Field("", max_length=300, description="Taint value.")
-    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] = Field(
-        "NoSchedule", description="Effect."
-    )
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] = Field("NoSchedule", description="Effect.")
 
 
 class NodePoolDoc(Strict):
@@ -42,12 +40,8 @@ class NodePoolDoc(Strict):
     instance_types: list[Text] = Field(
         min_length=1, max_length=200, description="Type names in the price book, or of instance_types below."
     )
-    zones: list[Text] = Field(
-        default=list(_POOL.zones), min_length=1, max_length=26, description="Zones of the nodes."
-    )
-    capacity_type: Literal["on-demand"] = Field(
-        "on-demand", description="Only on-demand is simulated so far."
-    )
+    zones: list[Text] = Field(default=list(_POOL.zones), min_length=1, max_length=26, description="Zones of the nodes.")
+    capacity_type: Literal["on-demand"] = Field("on-demand", description="Only on-demand is simulated so far.")
     min_nodes: int = Field(_POOL.min_nodes, ge=0, le=MAX_NODES, description="Fewest nodes of the whole pool.")
     max_nodes: int = Field(_POOL.max_nodes, ge=1, le=MAX_NODES, description="Most nodes of the whole pool.")
     initial_nodes: int = Field(_POOL.initial_nodes, ge=0, le=MAX_NODES, description="Nodes at the start.")
@@ -59,9 +53,7 @@ class NodePoolDoc(Strict):
     boot_delay_cv: float = Field(
         _POOL.boot_delay_cv, ge=0, le=5, description="Standard deviation / mean of boot_delay (no unit)."
     )
-    daemon_cpu: Cpu = Field(
-        _POOL.daemon_cpu, ge=0, le=1000, description="CPU that DaemonSets request on each node."
-    )
+    daemon_cpu: Cpu = Field(_POOL.daemon_cpu, ge=0, le=1000, description="CPU that DaemonSets request on each node.")
     daemon_memory: Memory = Field(
         format_memory(_POOL.daemon_memory_gib),
         validate_default=True,
@@ -69,9 +61,7 @@ class NodePoolDoc(Strict):
         le=10_000,
         description="Memory that DaemonSets request on each node.",
     )
-    weight: int = Field(
-        _POOL.weight, ge=0, le=10_000, description="Karpenter's weight; higher is tried first."
-    )
+    weight: int = Field(_POOL.weight, ge=0, le=10_000, description="Karpenter's weight; higher is tried first.")
 
     @model_validator(mode="after")
     def _bounds(self) -> NodePoolDoc:
@@ -88,15 +78,9 @@ class InstanceTypeDoc(Strict):
     vcpu: Cpu = Field(gt=0, le=10_000, description="CPUs that are sold.")
     memory: Memory = Field(gt=0, le=100_000, description="Memory that is sold.")
     price: UsdPerHour = Field(ge=0, le=1e6, description="List price on demand, before prices.discount.")
-    allocatable_cpu: Cpu | None = Field(
-        None, gt=0, description="CPU that pods may request; default all of it."
-    )
-    allocatable_memory: Memory | None = Field(
-        None, gt=0, description="Likewise for memory; default all of it."
-    )
-    max_pods: int = Field(
-        110, ge=1, le=10_000, description="Pods that fit at most (the kubelet's own default)."
-    )
+    allocatable_cpu: Cpu | None = Field(None, gt=0, description="CPU that pods may request; default all of it.")
+    allocatable_memory: Memory | None = Field(None, gt=0, description="Likewise for memory; default all of it.")
+    max_pods: int = Field(110, ge=1, le=10_000, description="Pods that fit at most (the kubelet's own default).")
     gpu: int = Field(0, ge=0, le=64, description="Number of GPUs.")
     arch: Literal["amd64", "arm64"] = Field("amd64", description="CPU architecture.")
 
@@ -138,9 +122,7 @@ class IntentDoc(Strict):
     violation_price: float = Field(
         _INTENT.violation_price, ge=0, le=1e9, description="Cost of one unit of bad share / ideal cost."
     )
-    slo_window_days: float = Field(
-        _INTENT.slo_window_days, gt=0, le=400, description="Error-budget window, days."
-    )
+    slo_window_days: float = Field(_INTENT.slo_window_days, gt=0, le=400, description="Error-budget window, days.")
     max_pod_evictions_per_h: float | None = Field(None, ge=0, description="Limit for policies; default none.")
     max_node_removals_per_h: float | None = Field(None, ge=0, description="Limit for policies; default none.")
     autonomy: int = Field(_INTENT.autonomy, ge=0, le=4, description="0 observe ... 4 autonomous.")
@@ -151,9 +133,7 @@ class ScenarioDoc(Strict):
 
     name: str = Field(pattern=NAME, max_length=253, description="Name, shown in tables and reports.")
     description: str = Field("", max_length=20_000, description="What this is and why.")
-    provider: Text = Field(
-        "aws", description="Cloud whose price book is used: aws, gcp, azure, or of prices.file."
-    )
+    provider: Text = Field("aws", description="Cloud whose price book is used: aws, gcp, azure, or of prices.file.")
     region: Text = Field("us-east-1", description="Region whose prices are used.")
     days: float = Field(gt=0, le=MAX_DAYS, description="Horizon that is simulated and billed, days.")
     start_utc: str = Field(Scenario.start_utc, pattern=UTC, description="Clock time of the start, UTC.")

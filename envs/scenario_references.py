@@ -25,9 +25,7 @@ def resolve_types(doc: ScenarioDoc, place: Place) -> dict[str, InstanceType]:
     Raises InputError for a type, a provider or a region that is not known or has no price.
     """
     own = _own_types(doc, place)
-    books = _books(
-        doc, place, needed=any(n not in own for pool in doc.node_pools for n in pool.instance_types)
-    )
+    books = _books(doc, place, needed=any(n not in own for pool in doc.node_pools for n in pool.instance_types))
     _check_overrides(doc.prices, own, books, place)
     types: dict[str, InstanceType] = {}
     for i, pool in enumerate(doc.node_pools):
@@ -95,9 +93,7 @@ def _from_books(
     raise InputError(*at, name, did_you_mean(name, known, noun="instance type"))
 
 
-def _check_overrides(
-    prices: PricesDoc, own: Mapping[str, InstanceType], books: list[PriceBook], place: Place
-) -> None:
+def _check_overrides(prices: PricesDoc, own: Mapping[str, InstanceType], books: list[PriceBook], place: Place) -> None:
     known = {*own, *(name for book in books for name in book.shapes)}
     for name, price in prices.overrides.items():
         field = f"prices.overrides[{name}]"
@@ -126,9 +122,7 @@ def spelled_out(stacks: Any, place: Place) -> Any:
     """The list with every name and path replaced by its document, so that --vary can reach into it."""
     if not isinstance(stacks, list):
         return stacks
-    return [
-        stack_document(entry, folder=place.folder) if isinstance(entry, str) else entry for entry in stacks
-    ]
+    return [stack_document(entry, folder=place.folder) if isinstance(entry, str) else entry for entry in stacks]
 
 
 def _stack(entry: str | dict[str, Any], field: str, place: Place) -> Stack:

@@ -76,9 +76,7 @@ def write_new(path: Path, text: str, *, force: bool = False) -> None:
         handle, temporary = tempfile.mkstemp(prefix=f".{path.name[:40]}.", suffix=".tmp", dir=path.parent)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise InputError(
-            path, "--out", None, f"cannot be written: {reason}; give a writable folder"
-        ) from None
+        raise InputError(path, "--out", None, f"cannot be written: {reason}; give a writable folder") from None
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as stream:
             stream.write(text)
@@ -87,9 +85,7 @@ def write_new(path: Path, text: str, *, force: bool = False) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
-        raise InputError(
-            path, "--out", None, f"cannot be written: {error.strerror}; give another place"
-        ) from None
+        raise InputError(path, "--out", None, f"cannot be written: {error.strerror}; give another place") from None
 
 
 def _entry(key: str, value: Any, depth: int) -> Iterator[str]:
@@ -141,12 +137,7 @@ def _one_line(value: Any) -> str | None:
             return None
         text = _flow(value)
         return text if len(text) <= 80 else None
-    if (
-        isinstance(value, str)
-        and len(value) > 100
-        and " ".join(value.split()) == value
-        and value.isprintable()
-    ):
+    if isinstance(value, str) and len(value) > 100 and " ".join(value.split()) == value and value.isprintable():
         return None
     return _scalar(value)
 

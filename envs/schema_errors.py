@@ -15,9 +15,7 @@ from envs.yaml_reader import KeyPath, YamlDocument
 
 _Model = typing.TypeVar("_Model", bound=BaseModel)
 _WANTED = {
-    **dict.fromkeys(
-        ("model_type", "dict_type", "model_attributes_type"), "a mapping (key: value) is wanted here"
-    ),
+    **dict.fromkeys(("model_type", "dict_type", "model_attributes_type"), "a mapping (key: value) is wanted here"),
     **dict.fromkeys(("list_type", "tuple_type"), "a list is wanted here"),
     **dict.fromkeys(("float_parsing", "float_type"), "must be a number"),
     **dict.fromkeys(("int_parsing", "int_type", "int_from_float"), "must be a whole number"),
@@ -96,9 +94,7 @@ def _value_and_mend(finding: dict[str, Any], model: type[BaseModel] | None) -> t
     if kind == "union_tag_invalid":
         return context["tag"], f"must be {context['expected_tags'].replace(', ', ' or ')}"
     if kind in ("too_short", "too_long"):
-        bound = (
-            f"at least {context['min_length']}" if kind == "too_short" else f"at most {context['max_length']}"
-        )
+        bound = f"at least {context['min_length']}" if kind == "too_short" else f"at most {context['max_length']}"
         return None, f"has {context['actual_length']} entries; {bound} are wanted"
     value = raw if isinstance(raw, str | int | float | None) else type(raw).__name__
     if kind in _WANTED:

@@ -64,9 +64,7 @@ class ClusterAutoscalerModel(StrictModel):
     """No removal for this long after a scale-up."""
     scale_down_delay_after_delete_s: Duration = Field(default=_CA.scale_down_delay_after_delete_s, le=86_400)
     """No removal for this long after a removal."""
-    scale_down_delay_after_failure_s: Duration = Field(
-        default=_CA.scale_down_delay_after_failure_s, le=86_400
-    )
+    scale_down_delay_after_failure_s: Duration = Field(default=_CA.scale_down_delay_after_failure_s, le=86_400)
     """No removal for this long after a failed removal."""
     max_scale_down_parallelism: Count = Field(default=_CA.max_scale_down_parallelism, ge=1)
     """Most nodes in removal at a time."""
@@ -172,9 +170,7 @@ class SchedulerModel(StrictModel):
     def _rising(cls, points: tuple[ShapePointModel, ...]) -> tuple[ShapePointModel, ...]:
         for low, high in pairwise(points):
             if low.utilization >= high.utilization:
-                raise InputError(
-                    None, "fit_shape", high.utilization, "utilization must rise from point to point"
-                )
+                raise InputError(None, "fit_shape", high.utilization, "utilization must rise from point to point")
         return points
 
     def build(self) -> spec.SchedulerProfile:
@@ -206,8 +202,7 @@ class StackModel(StrictModel):
     ] = HpaModel()
     """The replica autoscaler: kind hpa or static. Default the HPA with its own defaults."""
     nodes: Annotated[
-        Annotated[ClusterAutoscalerModel, Tag("cluster-autoscaler")]
-        | Annotated[StaticNodesModel, Tag("static")],
+        Annotated[ClusterAutoscalerModel, Tag("cluster-autoscaler")] | Annotated[StaticNodesModel, Tag("static")],
         _kind_or("cluster-autoscaler"),
     ] = ClusterAutoscalerModel()
     """The node autoscaler: kind cluster-autoscaler or static. Default the Cluster Autoscaler."""

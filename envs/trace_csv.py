@@ -57,9 +57,7 @@ class _Columns:
         """Convert and append; raises InputError with the line of the first bad cell."""
         self.cells += len(rows) * (len(self.layout.values) + 1)
         if self.cells > MAX_CELLS:
-            raise InputError(
-                self.path, f"line {lines[-1]}", f"{self.cells} cells", f"give at most {MAX_CELLS}"
-            )
+            raise InputError(self.path, f"line {lines[-1]}", f"{self.cells} cells", f"give at most {MAX_CELLS}")
         cells = list(zip(*rows, strict=True))
         self.time.append(self._times(cells[self.layout.time], lines))
         columns = [
@@ -73,17 +71,11 @@ class _Columns:
 
     def _codes(self, cells: Sequence[str], lines: I8) -> I8:
         known = self.series
-        codes = np.fromiter(
-            (known.setdefault(cell.strip(), len(known)) for cell in cells), np.int64, len(cells)
-        )
+        codes = np.fromiter((known.setdefault(cell.strip(), len(known)) for cell in cells), np.int64, len(cells))
         if len(known) > MAX_SERIES:
-            raise InputError(
-                self.path, f"line {lines[-1]}", f"{len(known)} series", f"give at most {MAX_SERIES}"
-            )
+            raise InputError(self.path, f"line {lines[-1]}", f"{len(known)} series", f"give at most {MAX_SERIES}")
         if "" in known:
-            raise InputError(
-                self.path, f"line {lines[codes == known['']][0]}", "", "name the series in every row"
-            )
+            raise InputError(self.path, f"line {lines[codes == known['']][0]}", "", "name the series in every row")
         return codes
 
     def _times(self, cells: Sequence[str], lines: I8) -> F8:
@@ -110,17 +102,13 @@ class _Columns:
         """One column; NaN where a cell is empty. The fast way first, the cell-by-cell way names the line."""
         holes = "" in cells
         try:
-            out = np.fromiter(
-                map(float, [c or "nan" for c in cells] if holes else cells), np.float64, len(cells)
-            )
+            out = np.fromiter(map(float, [c or "nan" for c in cells] if holes else cells), np.float64, len(cells))
             bad = int(np.count_nonzero(~np.isfinite(out))) - (cells.count("") if holes else 0)
             if not bad and (empty or not holes) and "_" not in "".join(cells):
                 return out
         except ValueError:
             pass
-        return np.array(
-            [_number(self.path, c, int(n), name, empty) for c, n in zip(cells, lines, strict=True)]
-        )
+        return np.array([_number(self.path, c, int(n), name, empty) for c, n in zip(cells, lines, strict=True)])
 
     def table(self) -> Table:
         """Everything that was added, as one table."""
@@ -196,9 +184,7 @@ def _unix_time_at(path: Path, cell: str, line: int) -> float:
 def _plain(path: Path) -> Iterator[bytes]:
     size = path.stat().st_size
     if size > MAX_BYTES:
-        raise InputError(
-            path, "size", f"{size // MIB} MiB", f"give at most {MAX_BYTES // MIB} MiB: thin or split it"
-        )
+        raise InputError(path, "size", f"{size // MIB} MiB", f"give at most {MAX_BYTES // MIB} MiB: thin or split it")
     with path.open("rb") as stream:
         while chunk := stream.read(MIB):
             yield chunk
@@ -212,16 +198,12 @@ def _gunzipped(path: Path) -> Iterator[bytes]:
             try:
                 chunk = stream.read(MIB)
             except (OSError, EOFError, zlib.error) as error:
-                raise InputError(
-                    path, "gzip", str(error), "the file is cut or damaged; copy it again"
-                ) from None
+                raise InputError(path, "gzip", str(error), "the file is cut or damaged; copy it again") from None
             if not chunk:
                 return
             total += len(chunk)
             if total > MAX_BYTES:
-                raise InputError(
-                    path, "gzip", f"over {total // MIB} MiB unpacked", f"at most {MAX_BYTES // MIB} MiB"
-                )
+                raise InputError(path, "gzip", f"over {total // MIB} MiB unpacked", f"at most {MAX_BYTES // MIB} MiB")
             if total > RATIO_FREE_BYTES and total > MAX_RATIO * raw.tell():
                 ratio = f"{total // max(raw.tell(), 1)} bytes out of one"
                 raise InputError(path, "gzip", ratio, f"not a load file: at most {MAX_RATIO} are accepted")
@@ -237,9 +219,7 @@ def _lines(path: Path, chunks: Iterator[bytes]) -> Iterator[str]:
         head, tail = block[:end], block[end:]
         if len(tail) > MAX_LINE_BYTES:
             line = number + head.count(b"\n")
-            raise InputError(
-                path, f"line {line}", None, f"longer than {MAX_LINE_BYTES} bytes; give one sample a line"
-            )
+            raise InputError(path, f"line {line}", None, f"longer than {MAX_LINE_BYTES} bytes; give one sample a line")
         yield from _decoded(path, head, number)
         number += head.count(b"\n")
     if tail:
@@ -254,7 +234,5 @@ def _decoded(path: Path, block: bytes, number: int) -> list[str]:
         bad = error.start
     if bad >= 0:
         line = number + block.count(b"\n", 0, bad)
-        raise InputError(
-            path, f"line {line}", block[bad : bad + 8], "not text in UTF-8; save it as CSV in UTF-8"
-        )
+        raise InputError(path, f"line {line}", block[bad : bad + 8], "not text in UTF-8; save it as CSV in UTF-8")
     return text.split("\n")[:-1] if block.endswith(b"\n") else text.split("\n")

@@ -129,13 +129,9 @@ def _trace(table: Table, max_gap_s: float) -> Trace:
         mend = f"{len(parts)} series at {len(time)} times; give at most {MAX_CELLS} cells"
         raise InputError(table.path, "size", None, mend)
     if len(time) < 2:
-        raise InputError(
-            table.path, table.at(0), None, "one sample is not a load over time; give at least two"
-        )
+        raise InputError(table.path, table.at(0), None, "one sample is not a load over time; give at least two")
     if time[-1] - time[0] > MAX_SPAN_S:
-        raise InputError(
-            table.path, "time", f"{(time[-1] - time[0]) / 86_400:.0f} days", "give at most 20 years"
-        )
+        raise InputError(table.path, "time", f"{(time[-1] - time[0]) / 86_400:.0f} days", "give at most 20 years")
     gaps: list[Gap] = []
     columns = {part.name: _filled(part, time, max_gap_s, gaps) for part in parts}
     if len({(gap.start_s, gap.length_s) for gap in gaps}) * len(parts) == len(gaps):
@@ -145,9 +141,7 @@ def _trace(table: Table, max_gap_s: float) -> Trace:
     time.flags.writeable = False
     start = datetime.fromtimestamp(float(zero), UTC).isoformat() if table.kind == "epoch" else None
     step = float(np.median(np.diff(time)))
-    return Trace(
-        time, columns, start.replace("+00:00", "Z") if start else None, step, tuple(gaps), table.path
-    )
+    return Trace(time, columns, start.replace("+00:00", "Z") if start else None, step, tuple(gaps), table.path)
 
 
 def _check_values(table: Table) -> None:
@@ -156,11 +150,7 @@ def _check_values(table: Table) -> None:
         row, column = (int(i) for i in np.argwhere(wrong)[0])
         value = float(table.values[row, column])
         name = table.names[column if table.codes is None else int(table.codes[row])]
-        mend = (
-            "a load cannot be negative"
-            if value < 0
-            else f"a load over {MAX_LOAD:g} is no load; check the unit"
-        )
+        mend = "a load cannot be negative" if value < 0 else f"a load over {MAX_LOAD:g} is no load; check the unit"
         raise InputError(table.path, f"{table.at(row)}, column {name}", value, mend)
 
 
@@ -184,9 +174,7 @@ def _wide_parts(table: Table) -> list[_Part]:
     for k, name in enumerate(table.names):
         known = ~np.isnan(table.values[:, k])
         if not known.any():
-            raise InputError(
-                table.path, f"column {name}", None, "the column is empty; give samples or leave it out"
-            )
+            raise InputError(table.path, f"column {name}", None, "the column is empty; give samples or leave it out")
         if known.all():
             out.append(_Part(name, table.time, table.values[:, k], rows, step_s, table))
         else:
@@ -203,9 +191,7 @@ def _long_parts(table: Table) -> list[_Part]:
         _check_order(table, rows)
         kept = rows[~np.isnan(table.values[rows, 0])]
         if not len(kept):
-            raise InputError(
-                table.path, f"series {name}", None, "the series is empty; give samples or leave it out"
-            )
+            raise InputError(table.path, f"series {name}", None, "the series is empty; give samples or leave it out")
         step_s = _median_step(table.time[rows])
         out.append(_Part(name, table.time[kept], table.values[kept, 0], kept, step_s, table))
     return out
@@ -223,11 +209,7 @@ def _check_order(table: Table, rows: I8) -> None:
     first = int(np.argmax(~(steps > 0)))
     row = int(rows[first + 1])
     value = float(table.time[row])
-    again = (
-        "this time is there twice; keep one row"
-        if steps[first] == 0
-        else "times go back; sort the rows by time"
-    )
+    again = "this time is there twice; keep one row" if steps[first] == 0 else "times go back; sort the rows by time"
     raise InputError(table.path, f"{table.at(row)}, column time", value, again)
 
 

@@ -33,9 +33,7 @@ def read_parquet(path: Path) -> Table:
     import pyarrow.parquet as pq
 
     try:
-        with pq.ParquetFile(
-            path, thrift_string_size_limit=16 * MIB, thrift_container_size_limit=1_000_000
-        ) as file:
+        with pq.ParquetFile(path, thrift_string_size_limit=16 * MIB, thrift_container_size_limit=1_000_000) as file:
             layout = _checked_layout(path, file)
             return _read(path, file, layout)
     except InputError:
@@ -74,9 +72,7 @@ def _read(path: Path, file: Any, layout: Layout) -> Table:
             continue
         rows += batch.num_rows
         if rows > file.metadata.num_rows:
-            raise InputError(
-                path, "parquet", f"over {rows} rows", "more rows than the footer says; write it again"
-            )
+            raise InputError(path, "parquet", f"over {rows} rows", "more rows than the footer says; write it again")
         first = rows - batch.num_rows + 1
         stamps, numeric = _times(path, batch.column(names[layout.time]), first)
         if numeric and not times:
@@ -87,9 +83,7 @@ def _read(path: Path, file: Any, layout: Layout) -> Table:
         if layout.series is not None:
             codes.append(_codes(path, batch.column(names[layout.series]), series, first))
     if rows != file.metadata.num_rows:
-        raise InputError(
-            path, "parquet", f"{rows} rows", f"the footer says {file.metadata.num_rows}; write it again"
-        )
+        raise InputError(path, "parquet", f"{rows} rows", f"the footer says {file.metadata.num_rows}; write it again")
     found = tuple(series) if layout.series is not None else layout.names
     lines = np.arange(1, rows + 1, dtype=np.int64)
     code = np.concatenate(codes) if codes else None
@@ -103,9 +97,7 @@ def _kind(path: Path, dtype: Any) -> TimeKind:
     if pt.is_timestamp(dtype) and dtype.tz is None:
         mend = 'this time has no zone: write it with one, as pandas does after .dt.tz_localize("UTC")'
         raise InputError(path, "column time", str(dtype), mend)
-    return (
-        "epoch" if pt.is_timestamp(dtype) or pt.is_string(dtype) or pt.is_large_string(dtype) else "relative"
-    )
+    return "epoch" if pt.is_timestamp(dtype) or pt.is_string(dtype) or pt.is_large_string(dtype) else "relative"
 
 
 def _times(path: Path, column: Any, first: int) -> tuple[F8, bool]:
@@ -119,9 +111,7 @@ def _times(path: Path, column: Any, first: int) -> tuple[F8, bool]:
         counts = column.cast(pa.int64()).to_numpy(zero_copy_only=False)
         return counts.astype(np.float64) * _UNITS[column.type.unit], False
     if pt.is_string(column.type) or pt.is_large_string(column.type):
-        return np.array(
-            [_unix_time_at(path, cell, first + i) for i, cell in enumerate(column.to_pylist())]
-        ), False
+        return np.array([_unix_time_at(path, cell, first + i) for i, cell in enumerate(column.to_pylist())]), False
     return _numbers(path, column, "time", first), True
 
 

@@ -100,9 +100,7 @@ def find_layout(path: Path, header: Sequence[str]) -> Layout:
     if series is not None:
         rest = [i for i in rest if lower[i] in VALUE_NAMES] or [i for i in rest if i != series]
         if len(rest) != 1:
-            raise InputError(
-                path, "line 1", ",".join(names), "a long file has the columns time, series, value"
-            )
+            raise InputError(path, "line 1", ",".join(names), "a long file has the columns time, series, value")
     if not rest:
         raise InputError(path, "line 1", ",".join(names), "add a column of loads beside the time column")
     return Layout(time, series, tuple(rest), tuple(names[i] for i in rest))
@@ -150,9 +148,7 @@ def unix_time(stamp: str) -> float:
     try:
         moment = datetime.fromisoformat(stamp.strip())
     except ValueError:
-        raise ValueError(
-            "write the time as 2026-01-05T00:00:00Z, as Unix time, or in seconds from the start"
-        ) from None
+        raise ValueError("write the time as 2026-01-05T00:00:00Z, as Unix time, or in seconds from the start") from None
     if moment.tzinfo is None:
         raise ValueError("this time has no zone: write 2026-01-05T00:00:00Z or ...+01:00")
     return moment.timestamp()

@@ -80,9 +80,7 @@ class ServiceDoc(Strict):
     @model_validator(mode="after")
     def _ordered(self) -> ServiceDoc:
         if self.timeout < self.threshold:
-            raise _problem(
-                f"timeout {self.timeout:g} s is below threshold {self.threshold:g} s; raise timeout"
-            )
+            raise _problem(f"timeout {self.timeout:g} s is below threshold {self.threshold:g} s; raise timeout")
         return self
 
 
@@ -102,25 +100,19 @@ class GenerateDoc(Strict):
     )
     noise_cv: float = Field(_SHAPE.noise_cv, ge=0, le=5, description="Noise, standard deviation / mean.")
     burst_per_day: float = Field(_SHAPE.burst_per_day, ge=0, le=1000, description="Random bursts per day.")
-    burst_factor: float = Field(
-        _SHAPE.burst_factor, ge=0, le=1000, description="Load in a burst / load without."
-    )
+    burst_factor: float = Field(_SHAPE.burst_factor, ge=0, le=1000, description="Load in a burst / load without.")
     burst_length: Duration = Field(_SHAPE.burst_s, gt=0, le=86_400, description="Length of a burst.")
     flash_at: list[Duration] = Field(
         default_factory=list,
         max_length=1000,
         description="Starts of flash crowds, from the scenario's start.",
     )
-    flash_factor: float = Field(
-        _SHAPE.flash_factor, ge=0, le=1000, description="Load in a flash crowd / without."
-    )
+    flash_factor: float = Field(_SHAPE.flash_factor, ge=0, le=1000, description="Load in a flash crowd / without.")
     flash_length: Duration = Field(_SHAPE.flash_s, gt=0, le=864_000, description="Length of a flash crowd.")
     dst_shift_at: Duration | None = Field(
         None, ge=0, description="From here on the daily shape comes an hour earlier (daylight saving)."
     )
-    utc_offset_h: float = Field(
-        _SHAPE.utc_offset_h, ge=-14, le=14, description="Local time minus UTC, hours."
-    )
+    utc_offset_h: float = Field(_SHAPE.utc_offset_h, ge=-14, le=14, description="Local time minus UTC, hours.")
 
 
 class DemandDoc(Strict):
@@ -129,9 +121,7 @@ class DemandDoc(Strict):
     trace: Text | None = Field(
         None, description="CSV, CSV.gz or Parquet file of load, relative to this file (requests/s)."
     )
-    column: str | None = Field(
-        None, max_length=300, description="The column (wide file) or series (long file)."
-    )
+    column: str | None = Field(None, max_length=300, description="The column (wide file) or series (long file).")
     scale: float = Field(1.0, ge=0, le=1e9, description="Every value is multiplied by this.")
     mean_rps: Rate | None = Field(
         None, gt=0, le=1e9, description="Rescale so that the trace's mean is this many requests/s."
@@ -143,9 +133,7 @@ class DemandDoc(Strict):
         le=3.2e7,
         description="Longer gaps are refused; shorter ones interpolated.",
     )
-    repeat: bool = Field(
-        False, description="Start over at the end of a trace that is shorter than the horizon."
-    )
+    repeat: bool = Field(False, description="Start over at the end of a trace that is shorter than the horizon.")
     generate: GenerateDoc | None = Field(None, description="A made-up load instead of a trace.")
 
     @model_validator(mode="after")
@@ -171,9 +159,7 @@ class TolerationDoc(Strict):
 class SpreadDoc(Strict):
     """A topologySpreadConstraints entry over the workload's own pods."""
 
-    topology_key: str = Field(
-        ZONE_KEY, max_length=300, description="Node label whose values are the domains."
-    )
+    topology_key: str = Field(ZONE_KEY, max_length=300, description="Node label whose values are the domains.")
     max_skew: int = Field(1, ge=1, le=10_000, description="Largest difference in pods between domains.")
     hard: bool = Field(True, description="true: DoNotSchedule; false: ScheduleAnyway.")
     min_domains: int = Field(1, ge=1, le=1000, description="Domains that must exist (hard only).")
@@ -201,9 +187,7 @@ class PdbDoc(Strict):
         if (self.min_available is None) == (self.max_unavailable is None):
             raise _problem("give exactly one of min_available and max_unavailable")
         text = self.min_available if self.min_available is not None else self.max_unavailable
-        if isinstance(text, str) and not (
-            text.endswith("%") and text[:-1].isdecimal() and int(text[:-1]) <= 100
-        ):
+        if isinstance(text, str) and not (text.endswith("%") and text[:-1].isdecimal() and int(text[:-1]) <= 100):
             raise _problem(f'{text!r:.40} must be pods, such as 2, or a share, such as "50%"')
         if isinstance(text, int) and not 0 <= text <= MAX_REPLICAS:
             raise _problem(f"{text} pods must be from 0 to {MAX_REPLICAS}")
@@ -214,9 +198,7 @@ class WorkloadDoc(Strict):
     """One Deployment: demand, service model, pods' requests, placement and objective."""
 
     name: str = Field(pattern=NAME, max_length=253, description="Unique name; namespace/name is fine.")
-    namespace: str = Field(
-        _WORKLOAD.namespace, max_length=253, description="Kubernetes namespace, for costs."
-    )
+    namespace: str = Field(_WORKLOAD.namespace, max_length=253, description="Kubernetes namespace, for costs.")
     team: str = Field(_WORKLOAD.team, max_length=253, description="Team label, for costs; empty = none.")
     kind: Literal["service", "queue", "batch"] = Field(
         _WORKLOAD.kind, description="service: latency SLO; queue: age of backlog; batch: deadline."
@@ -244,15 +226,11 @@ class WorkloadDoc(Strict):
     gpu_request: int = Field(0, ge=0, le=64, description="GPUs per replica.")
     cpu_limit: Cpu | None = Field(None, gt=0, le=10_000, description="Default: no limit.")
     memory_limit: Memory | None = Field(None, gt=0, le=100_000, description="Default: no limit.")
-    priority: int = Field(
-        0, ge=-2_147_483_648, le=2_000_001_000, description="Pod priority; higher preempts."
-    )
+    priority: int = Field(0, ge=-2_147_483_648, le=2_000_001_000, description="Pod priority; higher preempts.")
     min_replicas: Replicas = Field(_WORKLOAD.min_replicas, description="Fewest replicas.")
     max_replicas: Replicas = Field(_WORKLOAD.max_replicas, ge=1, description="Most replicas.")
     initial_replicas: Replicas | None = Field(None, description="Default: what the load at the start needs.")
-    slo: Share = Field(
-        _WORKLOAD.slo_target, gt=0, lt=1, description='Objective: good / total, as 0.999 or "99.9%".'
-    )
+    slo: Share = Field(_WORKLOAD.slo_target, gt=0, lt=1, description='Objective: good / total, as 0.999 or "99.9%".')
     backlog_age_slo: Duration = Field(
         _WORKLOAD.backlog_age_slo_s, gt=0, le=864_000, description="queue: an item older than this is bad."
     )
@@ -275,13 +253,9 @@ class WorkloadDoc(Strict):
     node_selector: dict[str, str] = Field(
         default_factory=dict, max_length=50, description="Labels that a node (its pool) must have."
     )
-    tolerations: list[TolerationDoc] = Field(
-        default_factory=list, max_length=50, description="Tolerated taints."
-    )
+    tolerations: list[TolerationDoc] = Field(default_factory=list, max_length=50, description="Tolerated taints.")
     spread: list[SpreadDoc] = Field(default_factory=list, max_length=8, description="Topology spread.")
-    anti_affinity: list[AntiAffinityDoc] = Field(
-        default_factory=list, max_length=8, description="Pods to avoid."
-    )
+    anti_affinity: list[AntiAffinityDoc] = Field(default_factory=list, max_length=8, description="Pods to avoid.")
     pdb: PdbDoc | None = Field(None, description="PodDisruptionBudget; default none.")
     safe_to_evict: bool = Field(_WORKLOAD.safe_to_evict, description="false: blocks the Cluster Autoscaler.")
     hpa: dict[str, Any] | None = Field(

@@ -56,9 +56,7 @@ class CellStore:
         for name in TABLES:
             tables[name].to_parquet(partial / f"{name}.parquet", compression="zstd", index=False)
         said = {"key": cell.key, "seed": cell.seed, "fingerprint": cell.parts} | about
-        (partial / "cell.json").write_text(
-            json.dumps(said, indent=1, sort_keys=True) + "\n", encoding="utf-8"
-        )
+        (partial / "cell.json").write_text(json.dumps(said, indent=1, sort_keys=True) + "\n", encoding="utf-8")
         shutil.rmtree(self.place(cell), ignore_errors=True)  # one whose timeline somebody removed
         os.replace(partial, self.place(cell))
 
@@ -86,18 +84,14 @@ class CellStore:
         return _read_json(self.place(cell) / "cell.json")
 
     def read(self, cell: Cell, table: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
-        return pd.read_parquet(
-            self.place(cell) / f"{table}.parquet", columns=list(columns) if columns else None
-        )
+        return pd.read_parquet(self.place(cell) / f"{table}.parquet", columns=list(columns) if columns else None)
 
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         loaded = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise InputError(
-            path, "cell", None, f"unreadable ({error}); remove this folder and resume"
-        ) from error
+        raise InputError(path, "cell", None, f"unreadable ({error}); remove this folder and resume") from error
     return loaded if isinstance(loaded, dict) else {}
 
 
@@ -129,9 +123,7 @@ def claim_output(out: Path, cells: Sequence[Cell], *, resume: bool, force: bool)
     try:
         (out / "cells").mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(
-            None, "--out", str(out), f"cannot be made ({error.strerror}); give another folder"
-        ) from error
+        raise InputError(None, "--out", str(out), f"cannot be made ({error.strerror}); give another folder") from error
 
 
 OURS = (

@@ -150,7 +150,5 @@ def _one_variation(vary: list[str] | None) -> tuple[tuple[str, str], ...]:
 
     variations = expand(vary or [])
     if len(variations) > 1:
-        raise InputError(
-            "--vary", "values", len(variations), "give one value each here; whatif takes several"
-        )
+        raise InputError("--vary", "values", len(variations), "give one value each here; whatif takes several")
     return variations[0]

@@ -52,18 +52,14 @@ def whatif(
     out: Annotated[
         Path | None, typer.Option(help="Folder for the results. Default: ./whatif-NAME, a fresh one.")
     ] = None,
-    jobs: Annotated[
-        int | None, typer.Option(help="Processes. Default: every core. Changes no number.")
-    ] = None,
+    jobs: Annotated[int | None, typer.Option(help="Processes. Default: every core. Changes no number.")] = None,
     sensitivity: Annotated[
         bool,
         typer.Option("--sensitivity", help="Add rows at half and twice the CPU requests for stacks on CPU."),
     ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Start afresh in a folder of a former run.")] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON document and nothing else.")
-    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")] = False,
     report: Annotated[bool, typer.Option("--report/--no-report", help="Write report.html.")] = True,
 ) -> None:
     names = [name.strip() for name in stacks.split(",") if name.strip()]
@@ -90,9 +86,7 @@ def whatif(
         except KeyboardInterrupt:
             bar.stop()
             done = f"{bar.cells_done} of {bar.cells} cells are finished"
-            typer.echo(
-                f"trimtab: interrupted; {done} in {place}. The same command with --resume goes on.", err=True
-            )
+            typer.echo(f"trimtab: interrupted; {done} in {place}. The same command with --resume goes on.", err=True)
             raise typer.Exit(130) from None
     command = command_line(scenario, names, varies, days=days, seeds=seeds, sensitivity=sensitivity)
     if report:

@@ -49,9 +49,7 @@ class Cell:
     @property
     def key(self) -> str:
         """Folder name: readable, safe on every file system, and its own for every cell of a grid."""
-        variation = (
-            hashlib.sha256(self.row.variation.encode()).hexdigest()[:6] if self.row.overrides else "base"
-        )
+        variation = hashlib.sha256(self.row.variation.encode()).hexdigest()[:6] if self.row.overrides else "base"
         name = re.sub(r"[^A-Za-z0-9-]+", "-", self.row.stack.name).strip("-")[:40] or "stack"
         clash = hashlib.sha256(self.row.stack.name.encode()).hexdigest()[:4]
         return f"{name}-{clash}-{variation}-seed{self.seed}"
@@ -67,9 +65,7 @@ class Cell:
         return full if self.days is None else min(full, self.days * 86400.0)
 
 
-def build_rows(
-    variations: Sequence[tuple[Scenario, tuple[Override, ...]]], *, sensitivity: bool = False
-) -> list[Row]:
+def build_rows(variations: Sequence[tuple[Scenario, tuple[Override, ...]]], *, sensitivity: bool = False) -> list[Row]:
     """Rows in the order of the table: stack by stack, its variations in the order given.
 
     Each variation carries its own stacks, equally many, in the same order. sensitivity adds, to each

@@ -39,9 +39,7 @@ def _with_stacks(scenario: Scenario, stacks: Sequence[str | Stack] | None) -> Sc
     if stacks:
         scenario = replace(scenario, stacks=tuple(_stack(stack) for stack in stacks))
     if not scenario.stacks:
-        raise InputError(
-            scenario.source, "stacks", None, "none given; name some with --stacks, such as hpa-default"
-        )
+        raise InputError(scenario.source, "stacks", None, "none given; name some with --stacks, such as hpa-default")
     names = [stack.name for stack in scenario.stacks]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
@@ -58,6 +56,4 @@ def _stack(stack: str | Stack) -> Stack:
 
 
 def _refuse_vary(vary: Sequence[str]) -> list[tuple[Scenario, tuple[Override, ...]]]:
-    raise InputError(
-        None, "vary", vary[0], "needs a scenario's name or file; vary a Scenario object with replace()"
-    )
+    raise InputError(None, "vary", vary[0], "needs a scenario's name or file; vary a Scenario object with replace()")

@@ -67,9 +67,7 @@ def summary_table(rows: Sequence[Row], hourly: pd.DataFrame, workloads: pd.DataF
 def _summary_line(row: Row, hours: pd.DataFrame, workloads: pd.DataFrame) -> dict[str, object]:
     seeds = hours["seed"].nunique()
     length_h = float(hours["hours"].sum()) / seeds
-    total = (
-        hours["good"] + hours["bad_saturated"] + hours["bad_starting"] + hours["bad_no_node"]
-    ).sum() / seeds
+    total = (hours["good"] + hours["bad_saturated"] + hours["bad_starting"] + hours["bad_no_node"]).sum() / seeds
     good = float(hours["good"].sum()) / seeds
     usd = float(hours["usd"].sum()) / seeds
     own = workloads[workloads["row"] == row.index]
@@ -89,9 +87,7 @@ def _summary_line(row: Row, hours: pd.DataFrame, workloads: pd.DataFrame) -> dic
         "slos_met": int(own["slo_met"].sum()),
         "slos": len(own),
         "node_hours": float((hours["nodes"] * weight).sum()) / seeds,
-        "cpu_utilization": float((hours["cpu_used"] * weight).sum()) / allocatable
-        if allocatable
-        else float("nan"),
+        "cpu_utilization": float((hours["cpu_used"] * weight).sum()) / allocatable if allocatable else float("nan"),
         "cpu_requested_share": float((hours["cpu_requested"] * weight).sum()) / allocatable
         if allocatable
         else float("nan"),

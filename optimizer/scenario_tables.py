@@ -131,9 +131,7 @@ def _pools(pools: Sequence[NodePool], types: dict[str, InstanceType]) -> Table:
             first = [f"{pool.min_nodes}-{pool.max_nodes}", str(len(pool.zones))] if i == 0 else ["", ""]
             room = f"{format_cpu(t.allocatable_cpu)}, {format_memory(t.allocatable_memory_gib)}"
             size = [format_cpu(t.vcpu), format_memory(t.memory_gib), room, str(t.max_pods)]
-            table.add_row(
-                pool.name if i == 0 else "", name, *size, format_usd_per_h(t.price_usd_per_h), *first
-            )
+            table.add_row(pool.name if i == 0 else "", name, *size, format_usd_per_h(t.price_usd_per_h), *first)
     return table
 
 

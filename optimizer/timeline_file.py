@@ -146,8 +146,7 @@ def join_timelines(out: Path, folders: Mapping[CellName, Path], name: str) -> No
 def has_timelines(out: Path, folder: Path, cell: CellName) -> bool:
     """True when both timelines of a finished cell are there, its own or joined."""
     return all(
-        (folder / name).exists() or cell in _joined_row_groups(out / name)
-        for name in (WORKLOADS_FILE, NODES_FILE)
+        (folder / name).exists() or cell in _joined_row_groups(out / name) for name in (WORKLOADS_FILE, NODES_FILE)
     )
 
 
@@ -203,7 +202,5 @@ def _table(columns: dict[str, Any], schema: pa.Schema) -> pa.Table:
         if values is None:
             arrays.append(pa.nulls(size, item.type))
         else:
-            arrays.append(
-                values if isinstance(values, pa.DictionaryArray) else pa.array(values).cast(item.type)
-            )
+            arrays.append(values if isinstance(values, pa.DictionaryArray) else pa.array(values).cast(item.type))
     return pa.Table.from_arrays(arrays, schema=schema)

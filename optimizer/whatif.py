@@ -43,9 +43,7 @@ class About:
     version: str
     fingerprint: str
     notes: tuple[str, ...]
-    unreachable_slos: dict[
-        int, tuple[str, ...]
-    ]  # row -> workloads that no replica count can serve well enough
+    unreachable_slos: dict[int, tuple[str, ...]]  # row -> workloads that no replica count can serve well enough
     unschedulable: dict[int, tuple[str, ...]]  # row -> workloads with pods that no node group can hold
 
 

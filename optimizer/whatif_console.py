@@ -29,9 +29,7 @@ class _Column:
 
 COLUMNS = (
     _Column("cost", lambda r: usd(r.cost_usd)),
-    _Column(
-        "saving [95 %]", lambda r: "—" if r.row == 0 else saving(r.saving_share, r.saving_low, r.saving_high)
-    ),
+    _Column("saving [95 %]", lambda r: "—" if r.row == 0 else saving(r.saving_share, r.saving_low, r.saving_high)),
     _Column("good", lambda r: ratio(r.good_ratio)),
     _Column("SLOs", lambda r: f"{r.slos_met}/{r.slos}"),
     _Column("$/M req", lambda r: usd(r.usd_per_million_requests), 84),
@@ -91,14 +89,10 @@ def parts_table(frame: pd.DataFrame, label: str, table: pd.DataFrame, width: int
     for row in rows.itertuples():
         name = " · ".join(str(part) for part in (row.stack, row.variation) if part)
         out.add_column(Text(name), justify="right", overflow="fold")
-    usd_of = frame.pivot_table(index=label, columns="row", values="usd", sort=False, observed=True).fillna(
-        0.0
-    )
+    usd_of = frame.pivot_table(index=label, columns="row", values="usd", sort=False, observed=True).fillna(0.0)
     last = usd_of.index.str.startswith("(idle")
     ordered = [*usd_of.index[~last], *usd_of.index[last]]
-    listed, rest = (
-        (ordered, []) if len(ordered) <= MAX_PARTS else (ordered[: MAX_PARTS - 2], ordered[MAX_PARTS - 2 :])
-    )
+    listed, rest = (ordered, []) if len(ordered) <= MAX_PARTS else (ordered[: MAX_PARTS - 2], ordered[MAX_PARTS - 2 :])
     if len(rest) > 1 and last.any():
         listed, rest = [*listed, ordered[-1]], rest[:-1]
     for name in listed:

@@ -38,8 +38,6 @@ class ConstantSetPoints:
             "hpa_tolerance_down": self.tolerance_down,
             "hpa_stabilization_down_s": self.stabilization_down_s,
         }
-        fields: dict[str, Any] = {
-            name: np.full(n, value) for name, value in given.items() if value is not None
-        }
+        fields: dict[str, Any] = {name: np.full(n, value) for name, value in given.items() if value is not None}
         target = np.array([self.share * full_target(w) for w in sight.spec.workloads])
         return raw_of(replace(nothing(sight.spec), hpa_target=target, **fields), sight.spec), memory

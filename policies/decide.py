@@ -68,9 +68,7 @@ class Decision:
 def first_memory(policy: Policy, spec: ClusterSpec) -> Memory:
     """Before the first decision: nothing was ever changed."""
     never = -np.inf
-    return Memory(
-        np.full(len(spec.workloads), never), np.full(len(spec.node_pools), never), policy.start(spec)
-    )
+    return Memory(np.full(len(spec.workloads), never), np.full(len(spec.node_pools), never), policy.start(spec))
 
 
 def held(policy: Policy, spec: ClusterSpec, name: str, why: str) -> Decision:

@@ -38,9 +38,7 @@ def test_targets_survive_the_way_through_a_raw_vector(seed: int) -> None:
     once = decode(rng.uniform(-1, 1, raw_size(spec)), spec).targets
     twice = decode(raw_of(once, spec), spec).targets
     for field in FIELDS:
-        np.testing.assert_allclose(
-            getattr(twice, field.name), getattr(once, field.name), rtol=1e-12, atol=1e-12
-        )
+        np.testing.assert_allclose(getattr(twice, field.name), getattr(once, field.name), rtol=1e-12, atol=1e-12)
 
 
 def test_not_finite_leaves_as_it_is() -> None:
@@ -86,8 +84,6 @@ def test_hpa_after_keeps_a_missing_behavior_missing() -> None:
 
 
 def test_pool_after_sets_limits_weight_and_types() -> None:
-    plan = replace(
-        nothing(ONE), min_nodes=np.array([2.0]), weight=np.array([10.0]), requirements=(("m.large",),)
-    )
+    plan = replace(nothing(ONE), min_nodes=np.array([2.0]), weight=np.array([10.0]), requirements=(("m.large",),))
     after = pool_after(ONE.node_pools[0], plan, 0)
     assert after == replace(ONE.node_pools[0], min_nodes=2, weight=10)

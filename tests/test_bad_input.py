@@ -235,9 +235,7 @@ def test_a_bad_load_is_refused(trimtab: Run, folder: Path, case: str) -> None:
     (folder / "load.csv").write_text(content)
     refused(trimtab, folder, "scenario", "check", folder / "good.yaml", words=("load.csv", *words))
     out = ("--out", folder / "new.yaml")
-    refused(
-        trimtab, folder, "scenario", "init", "--load", folder / "load.csv", *out, words=("load.csv", *words)
-    )
+    refused(trimtab, folder, "scenario", "init", "--load", folder / "load.csv", *out, words=("load.csv", *words))
 
 
 def test_loads_too_large_to_read_are_refused_at_once(trimtab: Run, folder: Path) -> None:
@@ -337,19 +335,13 @@ def test_output_that_is_there_or_cannot_be_written_is_refused(trimtab: Run, fold
     taken.mkdir()
     (taken / "notes.txt").write_text("mine")
     refused(trimtab, folder, "whatif", folder / "good.yaml", "--out", taken, words=("taken",))
-    refused(
-        trimtab, folder, "whatif", folder / "good.yaml", "--out", folder / "load.csv", words=("load.csv",)
-    )
-    refused(
-        trimtab, folder, "whatif", folder / "good.yaml", "--out", "/proc/results", words=("/proc/results",)
-    )
+    refused(trimtab, folder, "whatif", folder / "good.yaml", "--out", folder / "load.csv", words=("load.csv",))
+    refused(trimtab, folder, "whatif", folder / "good.yaml", "--out", "/proc/results", words=("/proc/results",))
 
 
 def test_what_a_whatif_cannot_run_is_refused(trimtab: Run, folder: Path) -> None:
     good = folder / "good.yaml"
-    refused(
-        trimtab, folder, "whatif", good, "--stacks", "hpa-defualt", words=("hpa-defualt", '"hpa-default"')
-    )
+    refused(trimtab, folder, "whatif", good, "--stacks", "hpa-defualt", words=("hpa-defualt", '"hpa-default"'))
     refused(trimtab, folder, "whatif", good, "--days", "0", words=("days", "0"))
     refused(trimtab, folder, "whatif", "webshp", words=("webshp", '"webshop"'))
 

@@ -17,7 +17,7 @@ from tests.snapshots import TYPE, random_history, random_spec
 
 SEEDS = st.integers(0, 2**32 - 1)
 COLUMN = {f.name: i for i, f in enumerate(FEATURES)}
-SPEC = ClusterSpec((Workload("web", slo_target=0.999),), (NodePool("pool", ("m.large",)),), (TYPE,))
+SPEC = ClusterSpec((Workload("web", slo_target=0.999, cpu_request=0.5),), (NodePool("pool", ("m.large",)),), (TYPE,))
 
 
 @settings(max_examples=300)
@@ -25,9 +25,7 @@ SPEC = ClusterSpec((Workload("web", slo_target=0.999),), (NodePool("pool", ("m.l
 def test_any_history_encodes_finite_and_within_the_stated_range(seed: int) -> None:
     rng = np.random.default_rng(seed)
     spec = random_spec(rng)
-    seen = encode(
-        random_history(rng, spec, odd=0.4), spec, Intent(budget_usd_per_h=float(rng.choice([0, 5, np.inf])))
-    )
+    seen = encode(random_history(rng, spec, odd=0.4), spec, Intent(budget_usd_per_h=float(rng.choice([0, 5, np.inf]))))
     assert seen.shape == (len(spec.workloads), len(FEATURES))
     assert seen.dtype == np.float32
     low, high = np.array([f.low for f in FEATURES]), np.array([f.high for f in FEATURES])
@@ -49,9 +47,7 @@ def test_the_order_of_workloads_does_not_matter(seed: int) -> None:
     spec = random_spec(rng)
     history = random_history(rng, spec)
     back = replace(spec, workloads=spec.workloads[::-1])
-    mirrored = tuple(
-        replace(s, workload_names=s.workload_names[::-1], workloads=turned(s.workloads)) for s in history
-    )
+    mirrored = tuple(replace(s, workload_names=s.workload_names[::-1], workloads=turned(s.workloads)) for s in history)
     np.testing.assert_allclose(
         encode(mirrored, back, Intent()), encode(history, spec, Intent())[::-1], rtol=1e-6, atol=1e-6
     )
@@ -59,20 +55,14 @@ def test_the_order_of_workloads_does_not_matter(seed: int) -> None:
 
 def snapshot(time_s: float = 0.0, **values: float) -> Snapshot:
     """Only the named signals are known."""
-    workloads = {
-        f.name: signal([values[f.name]]) if f.name in values else unknown(1) for f in fields(WorkloadSignals)
-    }
-    pools = {
-        f.name: signal([values[f.name]]) if f.name in values else unknown(1) for f in fields(PoolSignals)
-    }
+    workloads = {f.name: signal([values[f.name]]) if f.name in values else unknown(1) for f in fields(WorkloadSignals)}
+    pools = {f.name: signal([values[f.name]]) if f.name in values else unknown(1) for f in fields(PoolSignals)}
     return Snapshot(time_s, ("web",), ("pool",), WorkloadSignals(**workloads), PoolSignals(**pools))
 
 
 def test_worked_numbers() -> None:
     """80 requests/s fill one replica: 160 on 4 ready of 5 desired is load 0.5."""
-    now = snapshot(
-        offered_rps=160.0, ready=4.0, desired=5.0, error_share=0.01, hpa_target=60.0, cpu_per_pod=0.25
-    )
+    now = snapshot(offered_rps=160.0, ready=4.0, desired=5.0, error_share=0.01, hpa_target=60.0, cpu_per_pod=0.25)
     then = snapshot(offered_rps=80.0)
     row = encode((then, now), SPEC, Intent())[0]
     assert row[COLUMN["load"]] == pytest.approx(0.5)

@@ -92,9 +92,7 @@ def test_gke_and_aks_reservations_match_worked_numbers() -> None:
     assert allocatable("aks", vcpu=96, memory_gib=384).cpu == pytest.approx(96 - 1.06)
 
 
-@given(
-    st.sampled_from(["eks", "gke", "aks"]), st.floats(0.1, 1000), st.floats(0.1, 30000), st.integers(1, 1000)
-)
+@given(st.sampled_from(["eks", "gke", "aks"]), st.floats(0.1, 1000), st.floats(0.1, 30000), st.integers(1, 1000))
 def test_allocatable_is_never_negative_nor_more_than_sold(
     rule: str, vcpu: float, memory_gib: float, max_pods: int
 ) -> None:
@@ -201,9 +199,7 @@ def test_the_shipped_data_is_small_and_says_where_it_comes_from() -> None:
     notice = (DATA_DIR / "NOTICE").read_text()
     for file in DATA_DIR.glob("*.csv.gz"):
         assert file.name in notice
-    assert {p.name for p in (DATA_DIR / "LICENSES").iterdir()} == {
-        *("APACHE-2.0.txt", "ec2instances.info_MIT.txt")
-    }
+    assert {p.name for p in (DATA_DIR / "LICENSES").iterdir()} == {*("APACHE-2.0.txt", "ec2instances.info_MIT.txt")}
     assert providers() == ["aws", "azure", "gcp"]
 
 
@@ -295,9 +291,7 @@ def test_yaml_and_gzip_say_the_same_as_csv(tmp_path: Path) -> None:
         (GOOD + '"' + "x" * 200_000 + '",1,1,1\n', "line 4: is not valid CSV"),
     ],
 )
-def test_a_bad_own_book_says_which_line_and_how_to_mend_it(
-    tmp_path: Path, text: str | bytes, said: str
-) -> None:
+def test_a_bad_own_book_says_which_line_and_how_to_mend_it(tmp_path: Path, text: str | bytes, said: str) -> None:
     with pytest.raises(InputError) as caught:
         load_book(own(tmp_path, text))
     message = str(caught.value)

@@ -227,9 +227,7 @@ def test_integers_refuse_what_is_not_whole_or_in_bounds(raw: object) -> None:
         "1_000",
         "½",
     ],
-    ids=lambda raw: (
-        f"{type(raw).__name__}-{raw}"[:20] if isinstance(raw, str | float) else type(raw).__name__
-    ),
+    ids=lambda raw: f"{type(raw).__name__}-{raw}"[:20] if isinstance(raw, str | float) else type(raw).__name__,
 )
 def test_nonsense_is_one_clean_line(parse: Callable[..., float], raw: object) -> None:
     with pytest.raises(InputError) as caught:

@@ -168,9 +168,7 @@ def test_copies_are_numbered_and_take_values_in_turn(count: int, values: list[in
     entry = {"name": "w-{n:03}", "count": count, "each": {"a.b": values}, "a": {"c": 1}}
     full, origins = expand_document({"workloads": [entry]}, None)
     assert [w["name"] for w in full["workloads"]] == [f"w-{n:03}" for n in range(1, count + 1)]
-    assert [w["a"] for w in full["workloads"]] == [
-        {"b": values[n % len(values)], "c": 1} for n in range(count)
-    ]
+    assert [w["a"] for w in full["workloads"]] == [{"b": values[n % len(values)], "c": 1} for n in range(count)]
     assert {origin.index for origin in origins["workloads"]} == {0}
     assert entry["a"] == {"c": 1}
 

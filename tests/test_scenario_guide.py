@@ -104,9 +104,7 @@ def test_schema_prints_json(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     assert json.loads(capsys.readouterr().out)["title"] == "Trimtab scenario"
 
 
-def test_every_scenario_command_teaches(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_every_scenario_command_teaches(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     for command in ("list", "show", "check", "init", "schema"):
         assert trimtab(monkeypatch, "scenario", command, "--help") == 0
         assert len(capsys.readouterr().out) > 200

@@ -133,9 +133,7 @@ def test_a_stack_spelled_out() -> None:
     assert hpa.behavior.scale_up is None
     assert (hpa.min_replicas, hpa.max_replicas) == (2, None)
     assert nodes.priorities == ((10, (".*spot.*",)),)
-    assert (nodes.scale_down_unneeded_s, nodes.max_memory_total_gib, nodes.max_cores_total) == (
-        *(300.0, 512.0, 200.0),
-    )
+    assert (nodes.scale_down_unneeded_s, nodes.max_memory_total_gib, nodes.max_cores_total) == (*(300.0, 512.0, 200.0),)
 
 
 @pytest.mark.parametrize(
@@ -345,9 +343,7 @@ junk = st.recursive(
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
-            st.sampled_from(
-                ["replicas", "nodes", "kind", "metrics", "target", "name", "type", "behavior", "x"]
-            ),
+            st.sampled_from(["replicas", "nodes", "kind", "metrics", "target", "name", "type", "behavior", "x"]),
             inner,
             max_size=4,
         )

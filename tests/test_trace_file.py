@@ -23,9 +23,7 @@ from envs.errors import InputError
 from envs.trace_file import Gap, Trace, read_trace
 from envs.trace_stats import describe_trace
 
-SETTINGS = settings(
-    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+SETTINGS = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 WIDE = "time,web,api\n0,1,10\n60,2,20\n120,3,30\n180,4,40\n"
 LOADS = {"web": [1.0, 2.0, 3.0, 4.0], "api": [10.0, 20.0, 30.0, 40.0]}
 
@@ -215,9 +213,7 @@ def test_a_gap_over_the_limit_is_refused_where_it_ends(tmp_path: Path) -> None:
         ('time,web\n0,1\n60,"2"3\n', "line", "plain CSV"),
     ],
 )
-def test_bad_text_is_refused_with_its_line_value_and_mend(
-    tmp_path: Path, text: str, place: str, mend: str
-) -> None:
+def test_bad_text_is_refused_with_its_line_value_and_mend(tmp_path: Path, text: str, place: str, mend: str) -> None:
     message = refusal(tmp_path, text)
     assert message.startswith(place)
     assert mend in message
@@ -358,9 +354,7 @@ def test_bad_parquet_is_refused(tmp_path: Path, columns: dict[str, object], part
     assert part in str(caught.value)
 
 
-def test_parquet_with_too_many_declared_cells_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_parquet_with_too_many_declared_cells_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = parquet(tmp_path / "load.parquet", time=list(range(1000)), web=[1.0] * 1000)
     monkeypatch.setattr(trace_parquet, "MAX_CELLS", 1000)
     with pytest.raises(InputError, match=r"footer.*1000 rows"):
@@ -374,9 +368,7 @@ def test_parquet_with_too_many_declared_cells_is_refused(
 def test_a_parquet_footer_with_another_row_count_is_refused(tmp_path: Path) -> None:
     path = parquet(tmp_path / "load.parquet", time=list(range(100)), web=[1.0] * 100)
     data = bytearray(path.read_bytes())
-    at = data.rindex(
-        b"\x16\xc8\x01\x19"
-    )  # the schema's end: num_rows = 100 as a zigzag varint, then the row groups
+    at = data.rindex(b"\x16\xc8\x01\x19")  # the schema's end: num_rows = 100 as a zigzag varint, then the row groups
     data[at + 1 : at + 3] = b"\xca\x01"  # 101
     path.write_bytes(bytes(data))
     with pytest.raises(InputError, match="parquet"):
@@ -391,9 +383,7 @@ def loads(draw: st.DrawFn) -> tuple[list[float], dict[str, list[float]]]:
     n = draw(st.integers(2, 30))
     steps = draw(st.lists(st.floats(1.0, 1000.0), min_size=n - 1, max_size=n - 1))
     names = draw(
-        st.lists(
-            st.text("abcxyz-_ 0ü", min_size=1, max_size=8).filter(_plain), min_size=1, max_size=4, unique=True
-        )
+        st.lists(st.text("abcxyz-_ 0ü", min_size=1, max_size=8).filter(_plain), min_size=1, max_size=4, unique=True)
     )
     values = st.lists(st.floats(0.0, 1e9), min_size=n, max_size=n)
     return np.concatenate([[0.0], np.cumsum(steps)]).tolist(), {name: draw(values) for name in names}

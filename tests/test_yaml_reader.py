@@ -198,9 +198,7 @@ def test_validation_errors_name_line_path_value_and_mend() -> None:
     assert message("name: x\ninner:\n- {cpu: 2Gi}").startswith(
         "f.yaml: line 3: inner[0].cpu: '2Gi': unit 'Gi' does not fit here; CPU is in cores"
     )
-    assert message("name: x\ninner:\n- cpus: 2") == (
-        'f.yaml: line 3: inner[0].cpus: unknown key; did you mean "cpu"?'
-    )
+    assert message("name: x\ninner:\n- cpus: 2") == ('f.yaml: line 3: inner[0].cpus: unknown key; did you mean "cpu"?')
     assert message("nome: x") == 'f.yaml: line 1: nome: unknown key; did you mean "name"? (and 1 more)'
     assert message("{}") == "f.yaml: line 1: name: is missing; add it"
     assert message("name: x\nside: {kind: right, rest: {wait: -1}}").startswith(

@@ -127,9 +127,7 @@ def _timeline(names, time_s, offered, bad, capacity, cpu_used, cpu_requested, su
     pool_usd = node_usd @ member
     used = cpu_used.sum(axis=1) / (nodes @ cores)
     asked = cpu_requested.sum(axis=1) / (nodes @ cores)
-    share = np.maximum(cpu_used, cpu_requested) / np.maximum(cpu_used, cpu_requested).sum(
-        axis=1, keepdims=True
-    )
+    share = np.maximum(cpu_used, cpu_requested) / np.maximum(cpu_used, cpu_requested).sum(axis=1, keepdims=True)
     levels = capacity / 40.0
     zero = np.zeros_like(offered)
     reason = np.where(surge, 0.2, 0.9)

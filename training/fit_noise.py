@@ -119,9 +119,7 @@ def replayed(minutes: F8, noise: NoiseModel) -> F8:
 
 def fit_minutes(name: str, minutes: F8, *, whole: bool) -> NoiseFit:
     """Fit one series of one-minute values (NaN = missing; a zero minute counts as an outage)."""
-    classes = [
-        piece for width in BINS for piece in _classes(_blocks(minutes, width), residual_operator(width))
-    ]
+    classes = [piece for width in BINS for piece in _classes(_blocks(minutes, width), residual_operator(width))]
     error, tau_s, cv2, white = min(_solve(classes, tau) for tau in TAUS_S)
     blocks = _blocks(minutes, BINS[0])
     missed = missed_by_the_line(minutes)
@@ -206,8 +204,7 @@ def _classes(blocks: F8, operator: F8) -> list[_Class]:
     residuals = blocks @ operator.T / level[:, None]
     groups = np.array_split(np.argsort(level, kind="stable"), CLASSES)
     return [
-        _Class(robust_covariance(residuals[rows]), float(1.0 / np.mean(1.0 / level[rows])), operator)
-        for rows in groups
+        _Class(robust_covariance(residuals[rows]), float(1.0 / np.mean(1.0 / level[rows])), operator) for rows in groups
     ]
 
 

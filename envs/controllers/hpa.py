@@ -134,9 +134,7 @@ def propose(hpa: Any, sample: Any, b: int, w: int, current: int, status: int) ->
 
 
 @inner
-def wanted_replicas(
-    hpa: Any, state: Any, sample: Any, b: int, w: int, now_us: int, current: int, status: int
-) -> int:
+def wanted_replicas(hpa: Any, state: Any, sample: Any, b: int, w: int, now_us: int, current: int, status: int) -> int:
     """What one sync wants spec.replicas to be; remembers the recommendation.
 
     At 0 it stays there unless it went there by itself; then it needs a valid metric to wake up, to at

@@ -57,9 +57,7 @@ def fit_scratch(classes: Classes, topology: Topology) -> FitScratch:
 
 
 @inner
-def class_terms(
-    spread_key: Any, spread_hard: Any, anti_key: Any, ranti_key: Any, aff_key: Any, b: int, w: int
-) -> int:
+def class_terms(spread_key: Any, spread_hard: Any, anti_key: Any, ranti_key: Any, aff_key: Any, b: int, w: int) -> int:
     """Bits HARD_SPREAD | ANTI_AFFINITY | AFFINITY | SOFT_SPREAD | ON_HOST that class w needs."""
     bits = 0
     for k in range(spread_key.shape[2]):
@@ -99,9 +97,7 @@ def matching_in_domain(sel_start: Any, sel_item: Any, dom_pods: Any, b: int, s: 
 
 
 @inner
-def has_spread_keys(
-    spread_key: Any, spread_hard: Any, group_domain: Any, b: int, w: int, g: int, hard: bool
-) -> bool:
+def has_spread_keys(spread_key: Any, spread_hard: Any, group_domain: Any, b: int, w: int, g: int, hard: bool) -> bool:
     """Whether nodes of group g carry every key of class w's hard (or soft) constraints."""
     for k in range(spread_key.shape[2]):
         t = spread_key[b, w, k]
@@ -172,8 +168,7 @@ def _measure_groups(classes: Any, topology: Any, b: int, w: int, scratch: Any) -
             t = aff_key[a]
             if ok and t > HOSTNAME:
                 ok = domain[t] >= 0 and (
-                    first
-                    or matching_in_domain(sel_start, sel_item, dom_pods, b, aff_sel[a], t, domain[t]) > 0
+                    first or matching_in_domain(sel_start, sel_item, dom_pods, b, aff_sel[a], t, domain[t]) > 0
                 )
         group_ok[g] = ok
 

@@ -196,9 +196,7 @@ def balance(resource: Any, req: Any, alloc: Any, used: Any, g: int, n: int, pods
 
 
 @inner
-def balanced_scores(
-    classes: Any, groups: Any, nodes: Any, profile: Any, b: int, w: int, scratch: Any
-) -> None:
+def balanced_scores(classes: Any, groups: Any, nodes: Any, profile: Any, b: int, w: int, scratch: Any) -> None:
     """BalancedAllocation of each feasible node into scratch.balanced.
 
     Since 1.36 it is the change that the pod makes: 50 + (50 + after - before) / 2, so neutral is 75.
@@ -241,9 +239,7 @@ def _counts_all_groups(classes: Any, group_domain: Any, has_keys: Any, b: int, w
     """Whether soft constraint k counts the nodes of every group that has its key."""
     t, spread_elig, affinity_ok = classes.spread_key[b, w, k], classes.spread_elig, classes.affinity_ok
     for g in range(has_keys.shape[0]):
-        if group_domain[g, t] >= 0 and not (
-            has_keys[g] and passes_inclusion(spread_elig, affinity_ok, b, w, k, g)
-        ):
+        if group_domain[g, t] >= 0 and not (has_keys[g] and passes_inclusion(spread_elig, affinity_ok, b, w, k, g)):
             return False
     return True
 

@@ -117,9 +117,7 @@ def fill_rates(load: Load, b: int, tick0: int, tick_s: float, out: Any) -> None:
 
 
 @inner
-def _fill_rates_of(
-    load: Load, b: int, w: int, tick0: int, tick_s: float, first: int, last: int, out: Any
-) -> None:
+def _fill_rates_of(load: Load, b: int, w: int, tick0: int, tick_s: float, first: int, last: int, out: Any) -> None:
     c = load.curve[b, w]
     lo, hi = load.first[c], load.first[c + 1]
     time, value, hourly = load.knot_s, load.knot_value, load.hourly[b, w]

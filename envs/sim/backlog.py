@@ -202,8 +202,6 @@ def batch_tick(
     served, bad = 0.0, 0.0
     if rate > 0.0:
         limit = deadline_s - service_s / speed
-        served, bad = _serve_cohorts(
-            ring, meta, b, w, length, rate * dt_s, rate, since, BATCH_PERIOD_S, 0.0, limit
-        )
+        served, bad = _serve_cohorts(ring, meta, b, w, length, rate * dt_s, rate, since, BATCH_PERIOD_S, 0.0, limit)
     busy = min(replicas * slots, served / dt_s * service_s / speed)
     return served - bad, bad, 0.0, served, before + arrivals - served, busy

@@ -137,6 +137,7 @@ class Clock(NamedTuple):
 
 def empty_flow(b: int, w: int, g: int, history: int, cohorts: I4) -> Flow:
     """All zero, speed 1. cohorts (B, W): ring length of each workload."""
+
     def ints() -> I4:
         return np.zeros((b, w), np.int32)
 
@@ -173,6 +174,4 @@ def empty_flow(b: int, w: int, g: int, history: int, cohorts: I4) -> Flow:
 
 def empty_rows(b: int, y: int, w: int, g: int) -> Rows:
     """All zero."""
-    return Rows(
-        np.zeros((b, y, N_FIELDS, w)), np.zeros((b, y, N_GROUP_FIELDS, g)), np.zeros((b, y, N_CLUSTER_FIELDS))
-    )
+    return Rows(np.zeros((b, y, N_FIELDS, w)), np.zeros((b, y, N_GROUP_FIELDS, g)), np.zeros((b, y, N_CLUSTER_FIELDS)))

@@ -211,9 +211,7 @@ def _work(s: Any, b: int, w: int, arrivals: float, replicas: float, tick: int, d
 
 
 @inner
-def _remember(
-    s: Any, b: int, w: int, arrivals: float, bad: float, replicas: float, tick: int, dt: float
-) -> None:
+def _remember(s: Any, b: int, w: int, arrivals: float, bad: float, replicas: float, tick: int, dt: float) -> None:
     """Append this tick to the cumulative rings that measurement reads from."""
     f = s.flow
     h = f.cum_cpu_s.shape[2]

@@ -13,9 +13,7 @@ MINIMUM_BILLED_S = 60.0
 
 
 @inner
-def request_node(
-    nodes: Any, groups: Any, clock: Any, rng: Any, b: int, g: int, now_s: float, tick_end_s: float
-) -> int:
+def request_node(nodes: Any, groups: Any, clock: Any, rng: Any, b: int, g: int, now_s: float, tick_end_s: float) -> int:
     """Ask the provider for a node of group g; it boots after a random delay. Slot, -1 when none is left."""
     if nodes.n_free[b] > 0:
         nodes.n_free[b] -= 1

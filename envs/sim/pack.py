@@ -255,5 +255,3 @@ def _scratch(B: int, W: int, N: int, P: int) -> Scratch:
         failed=np.zeros((B, W), np.int32), passes=np.zeros(B, np.int32), event_s=np.zeros((B, events)),
         event_kind=np.zeros((B, events), np.int32), event_id=np.zeros((B, events), np.int32),
     )  # fmt: skip
-
-

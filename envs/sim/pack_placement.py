@@ -181,9 +181,7 @@ def _empty_classes(b: int, w: int, g: int, k: int, a: int) -> Classes:
     )
 
 
-def _write_class(
-    c: Classes, b: int, i: int, w: Workload, groups: tuple[NodeGroup, ...], keys: list[str]
-) -> None:
+def _write_class(c: Classes, b: int, i: int, w: Workload, groups: tuple[NodeGroup, ...], keys: list[str]) -> None:
     c.req[b, i] = requests(w)
     c.score_req[b, i, 0] = c.req[b, i, CPU] or DEFAULT_CPU_MILLI
     c.score_req[b, i, 1] = c.req[b, i, MEM] or DEFAULT_MEMORY
@@ -256,5 +254,3 @@ def _topology(
                 if key in group.labels:
                     domain[b, g, t] = values.index(group.labels[key])
     return Topology(start, item, domain, np.zeros((batch, len(keys), widest, W), np.int32))
-
-

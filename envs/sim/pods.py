@@ -189,9 +189,7 @@ def restart_pod(
 
 
 @inner
-def finish_pod(
-    pods: Any, flow: Any, clock: Any, classes: Any, nodes: Any, b: int, p: int
-) -> None:
+def finish_pod(pods: Any, flow: Any, clock: Any, classes: Any, nodes: Any, b: int, p: int) -> None:
     """A terminating pod is gone: its node's room is free again."""
     w = pods.workload[b, p]
     n = pods.node[b, p]

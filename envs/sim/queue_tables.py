@@ -125,9 +125,7 @@ def _spare_cell(u: float) -> tuple[int, float]:
 @kernel
 def _corners(flat: Any, at: int, c: int, place: Any) -> float:
     """Weighted mean of the four (c, cv) corners; `at` is the first, c the step to the next c."""
-    return (
-        flat[at] * place[4] + flat[at + 1] * place[5] + flat[at + c] * place[6] + flat[at + c + 1] * place[7]
-    )
+    return flat[at] * place[4] + flat[at + 1] * place[5] + flat[at + c] * place[6] + flat[at + c + 1] * place[7]
 
 
 @kernel

@@ -60,9 +60,7 @@ def _random_part(queue: Any, y: float) -> float:
 
 
 @kernel
-def _room(
-    arrivals: float, dt_s: float, replicas: float, rate: float, timeout_s: float, backlog: float
-) -> float:
+def _room(arrivals: float, dt_s: float, replicas: float, rate: float, timeout_s: float, backlog: float) -> float:
     """Requests that may wait without timing out: what is served within the time-out.
 
     For the share of the tick without any replica, what is younger than the time-out.

@@ -18,9 +18,7 @@ _KINDS = {
 
 def describe(stack: Stack) -> str:
     """ "HPA on CPU at 80 %; Cluster Autoscaler (least-waste); LeastAllocated scheduling"."""
-    return "; ".join(
-        [_replicas(stack.replicas), _nodes(stack.nodes), f"{stack.scheduler.fit_strategy} scheduling"]
-    )
+    return "; ".join([_replicas(stack.replicas), _nodes(stack.nodes), f"{stack.scheduler.fit_strategy} scheduling"])
 
 
 def _replicas(replicas: HpaSpec | StaticReplicas) -> str:
@@ -59,16 +57,8 @@ def _flatten(value: Any, path: str = "") -> dict[str, str]:
                 found |= _flatten(getattr(value, item.name), f"{path}.{item.name}" if path else item.name)
         return found
     if isinstance(value, tuple) and value and is_dataclass(value[0]):
-        return {
-            key: text for k, part in enumerate(value) for key, text in _flatten(part, f"{path}[{k}]").items()
-        }
-    return {
-        path: "none"
-        if value is None or value == ()
-        else f"{value:g}"
-        if isinstance(value, float)
-        else str(value)
-    }
+        return {key: text for k, part in enumerate(value) for key, text in _flatten(part, f"{path}[{k}]").items()}
+    return {path: "none" if value is None or value == () else f"{value:g}" if isinstance(value, float) else str(value)}
 
 
 def plain(value: Any) -> Any:

@@ -161,9 +161,7 @@ def _worst(frame: pd.DataFrame, row: int) -> list[Any]:
 
 def _parts(frame: pd.DataFrame, column: str) -> list[tuple[str, list[float]]]:
     """(name, USD in each row of the grid), dearest first, the rest summed, idle last."""
-    table = frame.pivot_table(index=column, columns="row", values="usd", sort=False, observed=True).fillna(
-        0.0
-    )
+    table = frame.pivot_table(index=column, columns="row", values="usd", sort=False, observed=True).fillna(0.0)
     idle = table[table.index.str.startswith("(idle")]
     named = table.drop(idle.index)
     named = named.loc[named.max(axis=1).sort_values(ascending=False, kind="stable").index]

@@ -22,10 +22,7 @@ def chart_data(result: WhatIf) -> dict[str, Any]:
     """Everything that the page's script draws. Each row's first seed; times are epoch milliseconds."""
     lines: list[Any] = list(result.table.itertuples())
     drawn = lines[:MAX_ROWS]
-    seed = {
-        line.row: cell_seed
-        for line, cell_seed in zip(lines, [result.about.seeds[0]] * len(lines), strict=True)
-    }
+    seed = {line.row: cell_seed for line, cell_seed in zip(lines, [result.about.seeds[0]] * len(lines), strict=True)}
     hourly = result.hourly[result.hourly["seed"] == result.about.seeds[0]]
     step = _step(hourly, drawn)
     return {

@@ -93,9 +93,7 @@ def write_option(groups: Groups, options: Any, o: int, option: Mapping[str, Any]
 # --- limits ---
 
 
-def quotas_of(
-    items: Sequence[Mapping[str, int]], per_node: Sequence[Mapping[str, int]]
-) -> tuple[Any, list[str]]:
+def quotas_of(items: Sequence[Mapping[str, int]], per_node: Sequence[Mapping[str, int]]) -> tuple[Any, list[str]]:
     """Quotas over all groups with what is left given; (quotas, resource names by index)."""
     names = ["cpu", "memory", "nodes", "gpu"]
     names += sorted({n for x in (*items, *per_node) for n in x} - set(names))
@@ -154,8 +152,6 @@ def similar_case(case: Case) -> Result:
         "max_free_difference_ratio",
     )
     ratios = np.array([float(case.input[k]) for k in keys])
-    alike = labels_match(
-        pair[0].get("labels") or {}, pair[1].get("labels") or {}, set(case.input["ignored_labels"])
-    )
+    alike = labels_match(pair[0].get("labels") or {}, pair[1].get("labels") or {}, set(case.input["ignored_labels"]))
     similar = bool(templates_similar(cap, alloc, used, 0, 0, 1, ratios)) and alike
     return verdict(case.expected["similar"], similar)

@@ -43,9 +43,7 @@ def allowed_by(quotas: Any, b: int, q: int, g: int, r: int, n: int) -> int:
 
 
 @kernel
-def balance(
-    group: Any, member: int, size: int, new_size: int, top: Any, b: int, n_members: int, n: int
-) -> int:
+def balance(group: Any, member: int, size: int, new_size: int, top: Any, b: int, n_members: int, n: int) -> int:
     return _balance(group, member, size, new_size, top, b, n_members, n)
 
 
@@ -90,9 +88,7 @@ def estimate(
 
 @kernel
 def movable_pods(classes: Any, nodes: Any, pods: Any, state: Any, b: int, n: int, now_s: float) -> int:
-    return _movable(
-        classes.drain_code, nodes.first_pod, pods, state.fork, state.budget, state.leaving, b, n, now_s
-    )
+    return _movable(classes.drain_code, nodes.first_pod, pods, state.fork, state.budget, state.leaving, b, n, now_s)
 
 
 @kernel
@@ -104,9 +100,7 @@ def budgets_allow(budget: Any, leaving: Any, b: int, count: int) -> Any:
 def simulate_removal(
     classes: Any, topology: Any, groups: Any, nodes: Any, pods: Any, state: Any, b: int, n: int, now_s: float
 ) -> int:
-    return _simulate(
-        classes, topology, groups, nodes, pods, state.fork, state.budget, state.leaving, b, n, now_s
-    )
+    return _simulate(classes, topology, groups, nodes, pods, state.fork, state.budget, state.leaving, b, n, now_s)
 
 
 @kernel

@@ -85,9 +85,7 @@ def eligibility_case(case: Case) -> Result:
         use = node_use(
             node, node["pods"], None, node.get("ignore_daemonsets", False), case.input["ignore_mirror_pods"]
         )[0]
-        disabled = (node.get("annotations") or {}).get(
-            "cluster-autoscaler.kubernetes.io/scale-down-disabled"
-        ) == "true"
+        disabled = (node.get("annotations") or {}).get("cluster-autoscaler.kubernetes.io/scale-down-disabled") == "true"
         unready = not node["ready"] and not case.input["scale_down_unready_enabled"]
         limit = float(node.get("utilization_threshold", 0.5))
         reason = kernels.ineligible(

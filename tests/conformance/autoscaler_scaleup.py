@@ -162,10 +162,7 @@ def decision_case(case: Case) -> Result:
     state = world.state
     kernels.scale_up_options(*world.placed, cfg, state, 0, NOW_S)
     options = state.options
-    offered = [
-        {"group": names[options.group[0, o]], "nodes": int(options.n_nodes[0, o])}
-        for o in range(options.n[0])
-    ]
+    offered = [{"group": names[options.group[0, o]], "nodes": int(options.n_nodes[0, o])} for o in range(options.n[0])]
     add = np.zeros((1, len(names) + 1), np.int32)
     chosen = given["choose_option"]
     o = offered.index(chosen) if chosen in offered else 0 if offered else -1

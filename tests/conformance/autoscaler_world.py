@@ -167,9 +167,7 @@ def pack(
 
     Nodes 0 .. len(bound nodes) are real; `slots` more are free. Pod slot i belongs to spec i.
     """
-    names = sorted(
-        {r for x in (*specs,) for r in x["requests"]} | {r for n in shapes for r in n["allocatable"]}
-    )
+    names = sorted({r for x in (*specs,) for r in x["requests"]} | {r for n in shapes for r in n["allocatable"]})
     resources = {**FIXED}
     for name in names:
         resources.setdefault(name, len(resources))
@@ -249,9 +247,7 @@ def _classes(
             ok = fits_labels(pod, node)
             c.affinity_ok[0, w, g] = ok
             taints = taints_of(node.get("taints"))
-            c.fits_group[0, w, g] = ok and hard_taints_tolerated(
-                tolerations_of(pod.get("tolerations")), taints
-            )
+            c.fits_group[0, w, g] = ok and hard_taints_tolerated(tolerations_of(pod.get("tolerations")), taints)
             c.spread_elig[0, w, :, g] = ok
         for k, term in enumerate(pod.get("topology_spread") or ()):
             members = term_members(term, pod, specs)

@@ -54,11 +54,7 @@ def left_out(reason: str) -> Result:
 def same(want: Any, got: Any, rel: float = REL_TOL) -> bool:
     """Deep equality; numbers within relative tolerance `rel`, tuples as good as lists."""
     if isinstance(want, dict):
-        return (
-            isinstance(got, dict)
-            and want.keys() == got.keys()
-            and all(same(want[k], got[k], rel) for k in want)
-        )
+        return isinstance(got, dict) and want.keys() == got.keys() and all(same(want[k], got[k], rel) for k in want)
     if isinstance(want, list | tuple):
         if not isinstance(got, list | tuple) or len(want) != len(got):
             return False

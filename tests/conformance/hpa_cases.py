@@ -35,8 +35,7 @@ def rules_of(given: dict[str, Any] | None, effective: dict[str, Any]) -> Scaling
     return ScalingRules(
         stabilization_s=given.get("stabilizationWindowSeconds"),
         select=given.get("selectPolicy", "Max"),
-        policies=policies
-        and tuple(ScalingPolicy(p["type"], p["value"], p["periodSeconds"]) for p in policies),
+        policies=policies and tuple(ScalingPolicy(p["type"], p["value"], p["periodSeconds"]) for p in policies),
         tolerance=effective.get("tolerance_float64"),
     )
 
@@ -98,9 +97,7 @@ def group_of(pod: dict[str, Any], step: dict[str, Any], case: dict[str, Any], hp
     )
 
 
-def write_pod_metric(
-    sample: HpaSample, m: int, step: dict[str, Any], case: dict[str, Any], hpa: HpaArrays
-) -> None:
+def write_pod_metric(sample: HpaSample, m: int, step: dict[str, Any], case: dict[str, Any], hpa: HpaArrays) -> None:
     """Sums and counts of a metric that each pod has."""
     cpu = case["spec"]["metrics"][m]["type"] in CPU_TYPES
     totals, api, field = (

@@ -117,8 +117,5 @@ def run(folder: Path = VECTORS, adapters: Mapping[str, Adapter] = ADAPTERS) -> d
 
 def as_json(reports: Mapping[str, TopicReport]) -> dict[str, Any]:
     """{"topics": {name: {"passed", "total", "left_out"}}}; total leaves out what is left out."""
-    topics = {
-        name: {"passed": r.passed, "total": r.total, "left_out": len(r.omissions)}
-        for name, r in reports.items()
-    }
+    topics = {name: {"passed": r.passed, "total": r.total, "left_out": len(r.omissions)} for name, r in reports.items()}
     return {"topics": topics}

@@ -89,9 +89,7 @@ class World:
     scratch: SchedulerScratch
 
 
-def empty_world(
-    *, classes: int, nodes: int, resources: int, keys: int, domains: int, constraints: int
-) -> World:
+def empty_world(*, classes: int, nodes: int, resources: int, keys: int, domains: int, constraints: int) -> World:
     """Nothing asked for, nothing there; node n is in group n and Ready."""
     w, g, k = classes, nodes, constraints
 
@@ -132,15 +130,11 @@ def empty_world(
     )
     amounts = np.zeros((1, g, resources), np.int64)
     money, none = np.zeros((1, g)), ints(g)
-    groups = Groups(
-        amounts, amounts.copy(), amounts.copy(), money, none, none, none, none, money, money, none
-    )
+    groups = Groups(amounts, amounts.copy(), amounts.copy(), money, none, none, none, none, money, money, none)
     slots = empty_nodes(1, w, nodes, resources)
     slots.hi[0] = nodes
     slots.group[0], slots.phase[0] = np.arange(nodes), NODE_READY
-    return World(
-        packed, topology, groups, slots, scheduler_scratch(packed, topology, slots, empty_pods(1, w, 1))
-    )
+    return World(packed, topology, groups, slots, scheduler_scratch(packed, topology, slots, empty_pods(1, w, 1)))
 
 
 # --- resource scores ---
@@ -151,9 +145,7 @@ def _resource_world(given: Mapping[str, Any]) -> tuple[World, ProfileArrays]:
     names = [r["resource"] for r in given["resources"]]
     others = [n for n in names if n not in ("cpu", "memory")]
     index = {"cpu": CPU, "memory": MEM, **{n: PODS + 1 + i for i, n in enumerate(others)}}
-    world = empty_world(
-        classes=1, nodes=1, resources=PODS + 1 + len(others), keys=1, domains=1, constraints=1
-    )
+    world = empty_world(classes=1, nodes=1, resources=PODS + 1 + len(others), keys=1, domains=1, constraints=1)
     world.scratch.n_feasible[0] = 1
     shape = tuple((p["utilization_percent"], p["score_0_to_10"]) for p in given.get("shape") or ())
     base = SchedulerProfile()
@@ -196,20 +188,14 @@ def taints_of(items: Any) -> tuple[Taint, ...]:
 
 def tolerations_of(items: Any) -> tuple[Toleration, ...]:
     return tuple(
-        Toleration(
-            t.get("key") or "", t.get("operator") or "Equal", t.get("value") or "", t.get("effect") or ""
-        )
+        Toleration(t.get("key") or "", t.get("operator") or "Equal", t.get("value") or "", t.get("effect") or "")
         for t in items or ()
     )
 
 
 def selector_of(given: Mapping[str, Any] | None) -> Selector | None:
     """A vector's label selector; None (no selector) stays None."""
-    return (
-        None
-        if given is None
-        else selector(given.get("match_labels"), terms_of(given.get("match_expressions")))
-    )
+    return None if given is None else selector(given.get("match_labels"), terms_of(given.get("match_expressions")))
 
 
 def terms_of(items: Any) -> Selector:
@@ -217,16 +203,12 @@ def terms_of(items: Any) -> Selector:
 
 
 def taint_filter_case(case: Case) -> Result:
-    ok = hard_taints_tolerated(
-        tolerations_of(case.input.get("tolerations")), taints_of(case.input.get("taints"))
-    )
+    ok = hard_taints_tolerated(tolerations_of(case.input.get("tolerations")), taints_of(case.input.get("taints")))
     return verdict(case.expected, {"schedulable": ok})
 
 
 def taint_score_case(case: Case) -> Result:
-    count = intolerable_soft_taints(
-        tolerations_of(case.input.get("tolerations")), taints_of(case.input.get("taints"))
-    )
+    count = intolerable_soft_taints(tolerations_of(case.input.get("tolerations")), taints_of(case.input.get("taints")))
     return verdict(case.expected, {"intolerable_prefer_taints": count})
 
 

@@ -29,9 +29,7 @@ class Reference:
     def constraints(self, w: int, hard: bool) -> list[int]:
         c = self.world.classes
         return [
-            k
-            for k in range(c.spread_key.shape[2])
-            if c.spread_key[0, w, k] >= 0 and c.spread_hard[0, w, k] == hard
+            k for k in range(c.spread_key.shape[2]) if c.spread_key[0, w, k] >= 0 and c.spread_hard[0, w, k] == hard
         ]
 
     def eligible(self, n: int, w: int, k: int, hard: bool) -> bool:

@@ -55,10 +55,7 @@ def balanced_score(world: World, n: int, w: int) -> int:
         return 0
 
     def balance(extra: int) -> int:
-        x, y = (
-            min(1.0, (world.nodes.used[0, n, r] + extra * ask[r]) / world.groups.alloc[0, g, r])
-            for r in (0, 1)
-        )
+        x, y = (min(1.0, (world.nodes.used[0, n, r] + extra * ask[r]) / world.groups.alloc[0, g, r]) for r in (0, 1))
         return int((1 - abs((x - y) / 2)) * 100)
 
     return 50 + (50 + balance(1) - balance(0)) // 2
@@ -86,9 +83,7 @@ def spread_scores(reference: Reference, w: int, feasible: list[int]) -> dict[int
             raw[n] += counts[reference.domain(n, t)] * math.log(len(domains) + 2) + skew - 1
     whole = {n: math.floor(x + 0.5) for n, x in raw.items()}
     high, low = max(whole.values(), default=0), min(whole.values(), default=0)
-    return {
-        n: 0 if n not in whole else 100 * (high + low - whole[n]) // high if high else 100 for n in feasible
-    }
+    return {n: 0 if n not in whole else 100 * (high + low - whole[n]) // high if high else 100 for n in feasible}
 
 
 def total_scores(world: World, profile: SchedulerProfile, w: int, feasible: list[int]) -> dict[int, int]:
@@ -164,7 +159,5 @@ def victims_on(world: World, n: int, w: int) -> tuple[list[int], int] | None:
 def preemption_rank(world: World, victims: list[int], broken: int) -> tuple[float, ...]:
     """Smaller is better."""
     priority = [int(world.classes.priority[0, world.pods.workload[0, p]]) for p in victims]
-    starts = [
-        float(world.pods.bound_s[0, p]) for p, x in zip(victims, priority, strict=True) if x == max(priority)
-    ]
+    starts = [float(world.pods.bound_s[0, p]) for p, x in zip(victims, priority, strict=True) if x == max(priority)]
     return broken, max(priority), sum(x + 2**31 for x in priority), len(victims), -min(starts)

@@ -60,9 +60,7 @@ class World:
 def _selectors(rng: np.random.Generator, shape: Shape) -> tuple[np.ndarray, np.ndarray]:
     """Selector w matches class w only; a few more match random sets."""
     sets = [[w] for w in range(shape.workloads)]
-    sets += [
-        sorted(rng.choice(shape.workloads, rng.integers(1, 4), replace=False).tolist()) for _ in range(4)
-    ]
+    sets += [sorted(rng.choice(shape.workloads, rng.integers(1, 4), replace=False).tolist()) for _ in range(4)]
     start = np.cumsum([0] + [len(s) for s in sets]).astype(np.int32)
     return start[None], np.array([w for s in sets for w in s], np.int32)[None]
 
@@ -139,9 +137,7 @@ def random_world(seed: int, shape: Shape | None = None, *, terms: float = 0.6, e
     domain = rng.integers(-1, shape.domains, (1, shape.groups, shape.keys)).astype(np.int32)
     if rng.random() < 0.6:
         domain = np.maximum(domain, 0)
-    topology = Topology(
-        start, items, domain, np.zeros((1, shape.keys, shape.domains, shape.workloads), np.int32)
-    )
+    topology = Topology(start, items, domain, np.zeros((1, shape.keys, shape.domains, shape.workloads), np.int32))
     classes, groups = random_classes(rng, shape, terms=terms, elig=elig), random_groups(rng, shape)
     classes.pdb_value[0] = np.where(
         classes.pdb_kind[0] >= 3, rng.random(shape.workloads).round(2), rng.integers(0, 4, shape.workloads)

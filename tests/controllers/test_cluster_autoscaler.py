@@ -67,9 +67,7 @@ def setup(seed: int, stack: ClusterAutoscaler = FAST, *, terms: float = 0.0, low
     world = random_world(seed, SHAPE, terms=terms)
     world.groups.cap[...] = world.groups.alloc
     shape = world.groups.min_nodes.shape
-    groups = world.groups._replace(
-        min_nodes=np.full(shape, low, np.int32), max_nodes=np.full(shape, top, np.int32)
-    )
+    groups = world.groups._replace(min_nodes=np.full(shape, low, np.int32), max_nodes=np.full(shape, top, np.int32))
     world = World(world.classes, world.topology, groups, world.nodes, world.pods)
     cfg = pack_autoscaler([stack], groups)
     state = empty_ca_state(world.classes, world.topology, groups, world.nodes, world.pods)

@@ -91,9 +91,7 @@ def rewritten(rng: np.random.Generator, spec: HpaSpec) -> HpaSpec:
     """Other targets, bounds and tolerance, as a plan would set them; the windows stay."""
     return replace(
         spec,
-        metrics=tuple(
-            replace(m, target=m.target * float(rng.choice([0.8, 1.0, 1.25]))) for m in spec.metrics
-        ),
+        metrics=tuple(replace(m, target=m.target * float(rng.choice([0.8, 1.0, 1.25]))) for m in spec.metrics),
         min_replicas=int(rng.integers(0, 4)),
         max_replicas=int(rng.integers(4, 40)),
         tolerance=float(rng.choice([0.05, 0.1, 0.2])),
@@ -125,9 +123,7 @@ def random_world(rng: np.random.Generator, spec: HpaSpec, now_s: float, replicas
     count = max(0, replicas + int(rng.integers(-1, 2)))
     pods = tuple(random_pod(rng, spec, now_s, load) for _ in range(count))
     totals = tuple(
-        None
-        if rng.random() < 0.03
-        else int(target_of(m) * load * (replicas if m.target_type == "AverageValue" else 1))
+        None if rng.random() < 0.03 else int(target_of(m) * load * (replicas if m.target_type == "AverageValue" else 1))
         for m in spec.metrics
     )
     failed = tuple(bool(rng.random() < 0.03) for _ in spec.metrics)
@@ -227,9 +223,7 @@ def plain_sample(replicas: int, usage_milli: int, unready: int = 0, missing: int
     st.integers(0, 3),
     st.integers(0, 3),
 )
-def test_more_load_never_lowers_the_count(
-    replicas: int, one: int, two: int, unready: int, missing: int
-) -> None:
+def test_more_load_never_lowers_the_count(replicas: int, one: int, two: int, unready: int, missing: int) -> None:
     total = replicas + unready + missing
     spec = HpaSpec(max_replicas=1000, behavior=HpaBehavior(scale_down=ScalingRules(stabilization_s=0)))
     counts = []
@@ -364,8 +358,6 @@ def test_packing_many_equals_writing_each() -> None:
             one = many._replace(**{k: np.zeros_like(v) for k, v in many._asdict().items() if k != "room_us"})
             write_hpa(one, b, w, specs[b][w], HpaDefaults(**fields))
             assert one.spec[b, w] == many.spec[b, w]
-            assert (
-                one.metric[b, w][: len(specs[b][w].metrics)] == many.metric[b, w][: len(specs[b][w].metrics)]
-            ).all()
+            assert (one.metric[b, w][: len(specs[b][w].metrics)] == many.metric[b, w][: len(specs[b][w].metrics)]).all()
             assert (one.policy[b, w]["value"] == many.policy[b, w]["value"]).all()
             assert (one.policy[b, w]["type"] == many.policy[b, w]["type"]).all()

@@ -165,9 +165,7 @@ def test_preemption_takes_the_victims_and_the_node_of_the_reference():
         for a, old in zip((*world.nodes, *world.topology), before, strict=True):
             np.testing.assert_array_equal(a, old)
         options = {
-            n: victims_on(world, n, 0)
-            for n in range(8)
-            if Reference(world).world.nodes.phase[0, n] == NODE_READY
+            n: victims_on(world, n, 0) for n in range(8) if Reference(world).world.nodes.phase[0, n] == NODE_READY
         }
         useful = {n: found for n, found in options.items() if found}
         if not useful:

@@ -54,9 +54,7 @@ def _try(target: Target, i: int, seed: int, folders: tuple[Path, Path | None], r
     except InputError as error:
         result.refused[target.name] = result.refused.get(target.name, 0) + 1
         if "\n" in str(error) or not error.mend:
-            _report(
-                f"{target.name} {i}: message is not one line with a mend: {error!r}", data, folders[1], result
-            )
+            _report(f"{target.name} {i}: message is not one line with a mend: {error!r}", data, folders[1], result)
     except Exception:
         _report(f"{target.name} {i}:\n{traceback.format_exc()}", data, folders[1], result)
     took = time.perf_counter() - start

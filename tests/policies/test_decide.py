@@ -187,9 +187,7 @@ def test_after_a_change_nothing_takes_capacity_away_until_the_cooldown_is_over(s
     spec = random_spec(rng)
     history, policy = (random_snapshot(rng, spec, 60.0, 0.0),), Restless()
     memory = first_memory(policy, spec)
-    hot = Memory(
-        np.zeros_like(memory.workload_changed_s), np.zeros_like(memory.pool_changed_s), memory.policy
-    )
+    hot = Memory(np.zeros_like(memory.workload_changed_s), np.zeros_like(memory.pool_changed_s), memory.policy)
     decision, _ = decide(policy, hot, history, spec, INTENT, 60.0, seed)
     for field in FIELDS:
         value, old = getattr(decision.plan.targets, field.name), in_force(history[-1], field)

@@ -159,9 +159,7 @@ def make(requests: int, out: Path) -> None:
             if simulated(layer, int(c)):
                 for v, cv in enumerate(CVS):
                     for k in range(FIRST_U, len(U)):
-                        log_x[layer, i, v, k], inverse[layer, i, v, k] = cell(
-                            layer, int(c), cv, float(U[k]), requests
-                        )
+                        log_x[layer, i, v, k], inverse[layer, i, v, k] = cell(layer, int(c), cv, float(U[k]), requests)
         fill(log_x, layer)
         fill(inverse, layer)
         save(log_x.copy(), inverse.copy(), out)
@@ -176,9 +174,7 @@ def save(log_x: F8, inverse: F8, out: Path) -> None:
     heavy_traffic(log_x, inverse)
     monotone(log_x, inverse)
     out.parent.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(
-        out, log_excess=log_x.astype(np.float16), inverse_wait=inverse.astype(np.float32), slots=SLOTS
-    )
+    np.savez_compressed(out, log_excess=log_x.astype(np.float16), inverse_wait=inverse.astype(np.float32), slots=SLOTS)
 
 
 def main() -> None:

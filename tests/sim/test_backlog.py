@@ -57,9 +57,7 @@ def test_a_queue_serves_and_ages_like_the_slow_reference(limit_s: float, seed: i
 def test_a_queue_with_enough_workers_is_never_late() -> None:
     ring, meta = np.zeros((1, 1, 6)), np.zeros((1, 1, META))
     for _ in range(20):
-        good, bad, _, served, backlog, busy = queue_tick(
-            ring, meta, 0, 0, 6, 30.0, DT, 4.0, 1.0, 1.0, 60.0, 1.0
-        )
+        good, bad, _, served, backlog, busy = queue_tick(ring, meta, 0, 0, 6, 30.0, DT, 4.0, 1.0, 1.0, 60.0, 1.0)
         assert (good, bad, served, backlog) == (30.0, 0.0, 30.0, 0.0)
         assert busy == pytest.approx(2.0)
 

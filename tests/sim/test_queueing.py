@@ -49,9 +49,7 @@ def pairs() -> Any:
     )
 
 
-@pytest.mark.parametrize(
-    ("servers", "rho"), [(1, 0.5), (2, 0.9), (10, 0.3), (50, 0.95), (500, 0.97), (2000, 0.99)]
-)
+@pytest.mark.parametrize(("servers", "rho"), [(1, 0.5), (2, 0.9), (10, 0.3), (50, 0.95), (500, 0.97), (2000, 0.99)])
 def test_erlang_c_is_the_closed_form(servers: int, rho: float) -> None:
     getcontext().prec = 60
     offered = Decimal(str(rho)) * servers
@@ -93,9 +91,7 @@ def test_replicas_needed_are_within_three_percent_of_the_simulation(target: floa
             while i > 0 and held[i - 1]:
                 i -= 1
             high, low = runs[i][0], runs[i - 1][0] + 1 if i else 1
-            found = replicas_needed(
-                TABLES, offered, target, float(slots), 1.0, cv, theta, balancing, 4 * high + 10
-            )
+            found = replicas_needed(TABLES, offered, target, float(slots), 1.0, cv, theta, balancing, 4 * high + 10)
             asked += 1
             missed += not low - max(1, 0.03 * low) <= found <= high + max(1, 0.03 * high)
     assert asked > 20

@@ -104,9 +104,7 @@ def test_nothing_jumps_where_overload_begins(balancing: int, backlog: float) -> 
     assert max(abs(b - a) for a, b in pairwise(shares)) < 0.03
 
 
-def shares_through(
-    pattern: list[float], world: dict[str, float], runs: int
-) -> tuple[list[float], list[float]]:
+def shares_through(pattern: list[float], world: dict[str, float], runs: int) -> tuple[list[float], list[float]]:
     """Bad share per tick through a pattern of utilisations: (simulated, from the kernel)."""
     n, slots = int(world["replicas"]), int(world["slots"])
     rate = np.array(pattern) * n * slots
@@ -127,18 +125,14 @@ def shares_through(
     return list(ticks[:, 1] / (ticks[:, 0] + ticks[:, 1])), found
 
 
-@pytest.mark.parametrize(
-    ("balancing", "replicas", "slots"), [(0, 20, 4), (0, 10, 16), (1, 20, 4), (2, 20, 4)]
-)
+@pytest.mark.parametrize(("balancing", "replicas", "slots"), [(0, 20, 4), (0, 10, 16), (1, 20, 4), (2, 20, 4)])
 @pytest.mark.parametrize("threshold_s", [0.3, 1.0])
 def test_overload_and_recovery_follow_the_simulation(
     balancing: int, replicas: int, slots: int, threshold_s: float
 ) -> None:
     world = {"replicas": replicas, "slots": slots, "cv": 1.0, "threshold_s": threshold_s, "timeout_s": 10.0,
              "balancing": balancing, "speed": 1.0}  # fmt: skip
-    ramp = (
-        [0.5] * 4 + list(np.linspace(0.5, 1.3, 12)) + [1.3] * 6 + list(np.linspace(1.3, 0.5, 12)) + [0.5] * 10
-    )
+    ramp = [0.5] * 4 + list(np.linspace(0.5, 1.3, 12)) + [1.3] * 6 + list(np.linspace(1.3, 0.5, 12)) + [0.5] * 10
     simulated, found = shares_through(ramp, world, 8)
     off = np.abs(np.array(simulated) - np.array(found))
     assert off.mean() <= 0.015

@@ -118,9 +118,7 @@ def test_json_says_null_for_what_is_unknown():
 
 def test_command_line_leaves_out_where_and_how_fast():
     said = command_line("my shop.yaml", ["a", "b"], ["x=1,2"], days=2.5, seeds=3, sensitivity=True)
-    assert (
-        said == "trimtab whatif 'my shop.yaml' --stacks a,b --vary x=1,2 --days 2.5 --seeds 3 --sensitivity"
-    )
+    assert said == "trimtab whatif 'my shop.yaml' --stacks a,b --vary x=1,2 --days 2.5 --seeds 3 --sensitivity"
 
 
 def test_progress_is_silent_when_not_on_a_terminal():
@@ -167,9 +165,7 @@ def test_json_is_the_only_thing_on_stdout(tmp_path):
     assert not (tmp_path / "o" / "report.html").exists()
 
 
-@pytest.mark.parametrize(
-    "arguments", [["webshopp"], ["toy", "--stacks", "hpa-defualt"], ["toy", "--vary", "priice=2"]]
-)
+@pytest.mark.parametrize("arguments", [["webshopp"], ["toy", "--stacks", "hpa-defualt"], ["toy", "--vary", "priice=2"]])
 def test_wrong_names_are_input_errors_that_write_nothing(tmp_path, monkeypatch, arguments):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError):

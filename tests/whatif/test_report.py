@@ -176,8 +176,7 @@ def test_headline_names_what_better_service_costs():
     said = words.headline(table(BASE, dear))
     assert said.main == "hpa-default costs $2,000 a month and breaks 1 of 12 SLOs."
     assert said.rest == (
-        "hpa-cpu-50 meets all 12 SLOs, and costs $3,000, "
-        "50.0 % more than hpa-default [95 % interval 40.0 to 60.0]."
+        "hpa-cpu-50 meets all 12 SLOs, and costs $3,000, 50.0 % more than hpa-default [95 % interval 40.0 to 60.0]."
     )
 
 
@@ -220,8 +219,5 @@ def test_differences_list_only_what_differs():
 
 
 def test_stacks_are_described_in_words():
-    assert (
-        describe(STACKS[1])
-        == "HPA on CPU at 50 %; Cluster Autoscaler (least-waste); LeastAllocated scheduling"
-    )
+    assert describe(STACKS[1]) == "HPA on CPU at 50 %; Cluster Autoscaler (least-waste); LeastAllocated scheduling"
     assert describe(STACKS[2]).startswith("fixed replicas for the peak load at 70 % utilization")

@@ -60,9 +60,7 @@ def test_hours_add_up_to_the_table(result):
 
 def test_workloads_are_judged_by_their_requests(result):
     timeline = raw()
-    line = result.workloads[
-        (result.workloads["row"] == 0) & (result.workloads["workload"] == "checkout")
-    ].iloc[0]
+    line = result.workloads[(result.workloads["row"] == 0) & (result.workloads["workload"] == "checkout")].iloc[0]
     both = [raw(0, 0), raw(0, 1)]
     good = np.mean([t.good[:, 1].sum() for t in both])
     bad = np.mean([t.bad[:, 1].sum() for t in both])
@@ -83,9 +81,7 @@ def test_utilization_is_of_allocatable_cpu(result):
     timeline = raw(0, 0)
     cores = np.array([3.92, 3.92, 7.91, 7.91, 3.92])
     one = whatif.run(scenario(days=2.5), stacks=[STACKS[0]], simulate=simulate, jobs=1)
-    assert one.table["cpu_utilization"][0] == pytest.approx(
-        timeline.cpu_used.sum() / (timeline.nodes @ cores).sum()
-    )
+    assert one.table["cpu_utilization"][0] == pytest.approx(timeline.cpu_used.sum() / (timeline.nodes @ cores).sum())
     assert one.table["node_hours"][0] == pytest.approx(timeline.nodes.sum() / 12)
     assert one.out is None
 
@@ -128,9 +124,7 @@ def test_every_level_of_the_node_timeline_adds_up_to_the_cost(result):
 def test_results_files_hold_the_table(result):
     read = pd.read_csv(result.out / "results.csv", keep_default_na=False, na_values=["nan"])
     assert read["cost_usd"].to_numpy() == pytest.approx(result.table["cost_usd"].to_numpy())
-    pd.testing.assert_frame_equal(
-        pd.read_parquet(result.out / "results.parquet"), result.table, check_dtype=False
-    )
+    pd.testing.assert_frame_equal(pd.read_parquet(result.out / "results.parquet"), result.table, check_dtype=False)
 
 
 def test_any_number_of_jobs_gives_identical_bytes(tmp_path):

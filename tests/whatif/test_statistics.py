@@ -84,9 +84,7 @@ def test_matches_the_slow_reference(costs, seed):
     other = base * np.linspace(0.5, 1.2, base.size)
     groups = strata(base.size // 2, base.size - base.size // 2)
     fast = saving_interval(base, other, groups, resamples=200, seed=seed)
-    assert (fast.low, fast.high) == pytest.approx(
-        slow_interval(base, other, groups, resamples=200, seed=seed)
-    )
+    assert (fast.low, fast.high) == pytest.approx(slow_interval(base, other, groups, resamples=200, seed=seed))
 
 
 @given(COSTS)
