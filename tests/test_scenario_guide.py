@@ -82,14 +82,14 @@ def test_check_says_what_it_found(
     text = (
         (folder / "smallest.yaml")
         .read_text()
-        .replace("  - name: web\n", "  - name: web\n    slo: 99.99%  # guess: x\n")
+        .replace("  - name: web\n", "  - name: web\n    slo: 99.99999%  # guess: x\n")
     )
     (folder / "tight.yaml").write_text(text)
     assert trimtab(monkeypatch, "scenario", "check", "tight.yaml") == 0
     out = capsys.readouterr().out
     assert out.startswith("OK tight.yaml: 1 workload; 1 node pool with 1 instance type; 7 days; 1 stack; ")
     assert "1 value marked # guess" in out
-    assert "the SLO of 99.99% cannot be met" in out
+    assert "the SLO of 99.99999% cannot be met" in out
 
 
 def test_list_names_the_gallery(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

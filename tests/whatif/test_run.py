@@ -163,7 +163,7 @@ def test_sensitivity_adds_rows_for_stacks_on_cpu_only():
         ("static-peak", ""),
     ]
     requests = [row.scenario.cluster.workloads[0].cpu_request for row in result.about.rows[:3]]
-    assert requests == [0.5, 0.25, 1.0]
+    assert requests == [1.0, 0.5, 2.0]
 
 
 def test_slo_is_met_when_most_seeds_meet_it():
