@@ -246,8 +246,10 @@ def format_duration(seconds: float) -> str:
 
 
 def format_percent(share: float) -> str:
-    """70%, 99.95%: a share of 0-1 to 0.01 percentage points."""
-    return _trim(f"{share * 100:.2f}") + "%"
+    """70%, 99.95%, 99.99999%: to 0.01 percentage points, finer where that would round to 0 % or 100 %."""
+    tail = min(abs(share), abs(1.0 - share)) * 100.0
+    decimals = 2 if tail == 0.0 else min(12, max(2, 1 - math.floor(math.log10(tail))))
+    return _trim(f"{share * 100:.{decimals}f}") + "%"
 
 
 def format_rate(per_s: float) -> str:

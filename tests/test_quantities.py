@@ -316,4 +316,8 @@ def test_what_people_will_see() -> None:
     assert q.format_duration(5400) == "1h30m"
     assert q.format_duration(0.09) == "0.09s"
     assert q.format_percent(0.7) == "70%"
+    assert q.format_percent(0.0) == "0%"
+    assert q.format_percent(1.0) == "100%"
+    assert q.format_percent(0.9999999) == "99.99999%"
+    assert q.format_percent(3.2e-6) == "0.00032%"
     assert q.format_rate(120) == "120rps"
