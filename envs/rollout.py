@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numpy.typing import NDArray
 
+from envs.cron import windows
 from envs.demand import Demand, rate_quantile
 from envs.matching import hard_taints_tolerated, matches_node_affinity
 from envs.scenario import Scenario
@@ -17,7 +18,7 @@ from envs.sim.pack import Case
 from envs.sim.pack_placement import node_groups, requests
 from envs.sim.queueing import load_tables, replicas_needed
 from envs.sim.rows import timeline_of
-from envs.stack import Stack, StaticReplicas
+from envs.stack import ScheduleSpec, Stack, StaticReplicas
 from envs.timeline import Names, Rollout, Sink
 
 DAY_S = 86400.0
@@ -96,7 +97,24 @@ def case_of(scenario: Scenario, stack: Stack, seed: int, demand: Demand) -> Case
     replicas = None
     if isinstance(stack.replicas, StaticReplicas):
         replicas = [static_count(scenario, stack.replicas, w) for w in range(len(scenario.cluster.workloads))]
-    return Case(scenario, stack, seed, first, replicas)
+    floors = None
+    if isinstance(stack.replicas, ScheduleSpec):
+        floors = [schedule_floors(scenario, stack.replicas, w) for w in range(len(scenario.cluster.workloads))]
+    return Case(scenario, stack, seed, first, replicas, floors)
+
+
+def schedule_floors(scenario: Scenario, spec: ScheduleSpec, w: int) -> tuple[int, ...]:
+    """Replicas that each window of a schedule keeps: given, or for a quantile of the load in its own hours."""
+    workload = scenario.cluster.workloads[w]
+    floors = []
+    for window in spec.windows:
+        if window.load_quantile is None:
+            floors.append(window.min_replicas or 0)
+            continue
+        opened = windows(window.start, window.end, window.timezone, scenario.start_utc, (0.0, scenario.horizon_s))
+        rps = rate_quantile(scenario, w, window.load_quantile, during=opened)
+        floors.append(int(np.ceil(rps / (workload.service.capacity_rps * spec.utilization) - 1e-9)))
+    return tuple(floors)
 
 
 def static_count(scenario: Scenario, static: StaticReplicas, w: int) -> int:

@@ -18,13 +18,30 @@ from pydantic import ValidationError
 from envs.errors import InputError
 from envs.hpa_models import HpaModel
 from envs.nearest import did_you_mean
+from envs.scaler_models import KedaModel
 from envs.schema_errors import describe_validation_error, validate
-from envs.stack import ClusterAutoscaler, HpaSpec, Stack, StaticNodes
+from envs.stack import (
+    ClusterAutoscaler,
+    ForecastSpec,
+    HpaSpec,
+    KedaSpec,
+    ScheduleSpec,
+    Stack,
+    StaticNodes,
+    StaticReplicas,
+)
 from envs.stack_models import StackModel
 from envs.yaml_reader import YamlDocument, read_yaml
 
-_Model = TypeVar("_Model", StackModel, HpaModel)
+_Model = TypeVar("_Model", StackModel, HpaModel, KedaModel)
 STACKS = Path(__file__).parent / "stacks"
+KINDS: dict[type, str] = {
+    HpaSpec: "hpa",
+    StaticReplicas: "static",
+    KedaSpec: "keda",
+    ForecastSpec: "forecast",
+    ScheduleSpec: "schedule",
+}
 
 
 def stack_names() -> list[str]:
@@ -65,20 +82,21 @@ def stack_from_document(
     return _validated(StackModel, data, file, where).build(name)
 
 
-def hpa_from_document(data: object, *, file: Path | str | None = None, where: str = "hpa") -> HpaSpec:
-    """An HPA from plain YAML data, as `replicas` in a stack file has it."""
+def hpa_from_document(data: object, *, file: Path | str | None = None, where: str = "hpa") -> HpaSpec | KedaSpec:
+    """A workload's own HPA or ScaledObject from plain YAML data, as `replicas` in a stack file has it."""
+    if isinstance(data, dict) and data.get("kind") == "keda":
+        return _validated(KedaModel, data, file, where).build()
     return _validated(HpaModel, data, file, where).build()
 
 
 def document_of(stack: Stack) -> dict[str, Any]:
     """Plain YAML data that `stack_from_document` reads back as an equal stack."""
     replicas = _plain(asdict(stack.replicas))
-    if isinstance(stack.replicas, HpaSpec):
-        replicas["kind"] = "hpa"
-        for metric in replicas["metrics"]:
-            _write_target(metric)
-    else:
-        replicas["kind"] = "static"
+    replicas["kind"] = KINDS[type(stack.replicas)]
+    for metric in [*replicas.get("metrics", ()), *replicas.get("hpa", {}).get("metrics", ())]:
+        _write_target(metric)
+    for trigger in replicas.get("triggers", ()):
+        _write_trigger(trigger)
     nodes = _plain(asdict(stack.nodes))
     nodes["kind"] = "static" if isinstance(stack.nodes, StaticNodes) else "cluster-autoscaler"
     if isinstance(stack.nodes, ClusterAutoscaler):
@@ -114,6 +132,14 @@ def _write_target(metric: dict[str, Any]) -> None:
         del metric["target"]
     elif metric["name"] == "memory" and metric["target_type"] == "AverageValue":
         metric["target"] = repr(metric["target"] * 2**30).removesuffix(".0")
+
+
+def _write_trigger(trigger: dict[str, Any]) -> None:
+    """Likewise a trigger's threshold; a cron trigger has no target type."""
+    if trigger["type"] == "cron":
+        del trigger["target_type"]
+    elif trigger["type"] == "memory" and trigger["target_type"] == "AverageValue":
+        trigger["threshold"] = repr(trigger["threshold"] * 2**30).removesuffix(".0")
 
 
 def _plain(data: Any) -> Any:

@@ -12,6 +12,7 @@ from envs import stack as spec
 from envs.errors import InputError
 from envs.hpa_models import HpaModel, StaticReplicasModel, other_fields
 from envs.quantities import parse_memory, parse_number
+from envs.scaler_models import ForecastModel, KedaModel, ScheduleModel
 from envs.schema_types import Count, Duration, Share, StrictModel
 
 _CA, _SCHED, _STACK = spec.ClusterAutoscaler(), spec.SchedulerProfile(), spec.Stack(name="")
@@ -198,9 +199,14 @@ class StackModel(StrictModel):
     description: str = Field(default="", max_length=500)
     """One sentence: when people use it."""
     replicas: Annotated[
-        Annotated[HpaModel, Tag("hpa")] | Annotated[StaticReplicasModel, Tag("static")], _kind_or("hpa")
+        Annotated[HpaModel, Tag("hpa")]
+        | Annotated[StaticReplicasModel, Tag("static")]
+        | Annotated[KedaModel, Tag("keda")]
+        | Annotated[ForecastModel, Tag("forecast")]
+        | Annotated[ScheduleModel, Tag("schedule")],
+        _kind_or("hpa"),
     ] = HpaModel()
-    """The replica autoscaler: kind hpa or static. Default the HPA with its own defaults."""
+    """The replica autoscaler: kind hpa, keda, forecast, schedule or static. Default the HPA with its own defaults."""
     nodes: Annotated[
         Annotated[ClusterAutoscalerModel, Tag("cluster-autoscaler")] | Annotated[StaticNodesModel, Tag("static")],
         _kind_or("cluster-autoscaler"),

@@ -11,6 +11,7 @@ import numpy as np
 from envs.cluster import ClusterSpec, Workload
 from envs.controllers.cluster_autoscaler import empty_ca_output, empty_ca_state, pack_autoscaler
 from envs.controllers.hpa_pack import HpaDefaults, empty_hpa_sample, empty_hpa_state, pack_hpa
+from envs.controllers.scaler_pack import ScalerCase, loop_events, pack_scalers
 from envs.controllers.scheduler import pack_profile, scheduler_scratch
 from envs.scenario import Scenario
 from envs.sim.backlog import BATCH_PERIOD_S, cohorts_needed
@@ -20,7 +21,16 @@ from envs.sim.queueing import load_tables
 from envs.sim.random import seed_streams
 from envs.sim.state import Groups, empty_nodes, empty_pods
 from envs.sim.world import Money, Scratch, Sim
-from envs.stack import ClusterAutoscaler, HpaSpec, Stack, StaticReplicas
+from envs.stack import (
+    ClusterAutoscaler,
+    ForecastSpec,
+    HpaSpec,
+    KedaSpec,
+    ReplicaScaler,
+    ScheduleSpec,
+    Stack,
+    StaticReplicas,
+)
 
 KINDS = {"service": SERVICE, "queue": QUEUE, "batch": BATCH}
 BALANCING = {"random": 0, "least_request": 1, "pooled": 2}
@@ -33,20 +43,33 @@ MAX_POD_SLOTS = 4_000_000
 
 @dataclass(frozen=True)
 class Case:
-    """One cluster of a batch. replicas: fixed count per workload for StaticReplicas, else None."""
+    """One cluster of a batch.
+
+    replicas: fixed count per workload for StaticReplicas, else None. floors: per workload, the replicas of
+    each window of a ScheduleSpec, else None.
+    """
 
     scenario: Scenario
     stack: Stack
     seed: int
     first_rps: Any  # (W,) load at the start
     replicas: Any = None  # (W,) int
+    floors: Any = None  # (W, windows) int
+
+
+def scaler_of(stack: Stack, w: Workload) -> ReplicaScaler:
+    """What scales workload w: its own HPA or ScaledObject where it has one, else the stack's."""
+    if stack.use_workload_hpa and isinstance(w.hpa, HpaSpec | KedaSpec):
+        return w.hpa
+    return stack.replicas
 
 
 def hpa_of(stack: Stack, w: Workload) -> HpaSpec:
-    """The HPA in force for workload w: its own object where it has one, else the stack's."""
-    if stack.use_workload_hpa and isinstance(w.hpa, HpaSpec):
-        return w.hpa
-    return stack.replicas if isinstance(stack.replicas, HpaSpec) else HpaSpec()
+    """The HPA in force for workload w: its own, the stack's, or the one under KEDA, forecast or schedule."""
+    scaler = scaler_of(stack, w)
+    if isinstance(scaler, KedaSpec | ForecastSpec | ScheduleSpec):
+        return scaler.hpa
+    return scaler if isinstance(scaler, HpaSpec) else HpaSpec()
 
 
 def initial_replicas(w: Workload, rps: float) -> int:
@@ -95,6 +118,7 @@ def pack(cases: Sequence[Case], *, rows: int, warmup_ticks: int) -> Sim:
         pool_max=clock.pool_max,
     )
     service = _pack_service(cases, W)
+    scalers = pack_scalers([_scaler_case(c, warmup_ticks) for c in cases], hpa.spec["min_replicas"])
     return Sim(
         classes=classes,
         topology=topology,
@@ -106,7 +130,7 @@ def pack(cases: Sequence[Case], *, rows: int, warmup_ticks: int) -> Sim:
         rows=empty_rows(B, rows, W, G),
         clock=clock,
         money=_pack_money(groups),
-        scratch=_scratch(B, W, N, P),
+        scratch=_scratch(B, W, N, P + loop_events(scalers, dt)),
         rng=seed_streams([c.seed for c in cases]),
         tables=load_tables(),
         hpa=hpa,
@@ -118,6 +142,7 @@ def pack(cases: Sequence[Case], *, rows: int, warmup_ticks: int) -> Sim:
         ca_state=empty_ca_state(classes, topology, groups, nodes, pods),
         ca_out=empty_ca_output(groups, nodes),
         static_replicas=_static(cases, W),
+        scalers=scalers,
     )
 
 
@@ -126,10 +151,26 @@ def _static(cases: Sequence[Case], W: int) -> Any:
     out = np.zeros((len(cases), W), np.int32)
     for b, case in enumerate(cases):
         for i, w in enumerate(case.scenario.cluster.workloads):
-            own = case.stack.use_workload_hpa and w.hpa is not None
-            fixed = isinstance(case.stack.replicas, StaticReplicas) and not own
-            out[b, i] = case.replicas[i] if fixed else -1
+            out[b, i] = case.replicas[i] if isinstance(scaler_of(case.stack, w), StaticReplicas) else -1
     return out
+
+
+def _scaler_case(case: Case, warmup_ticks: int) -> ScalerCase:
+    """What the loops above the HPAs need to know of a cluster."""
+    scenario = case.scenario
+    workloads = scenario.cluster.workloads
+    boot_s = max(pool.boot_delay_s for pool in scenario.cluster.node_pools)
+    return ScalerCase(
+        scalers=[scaler_of(case.stack, w) for w in workloads],
+        min_replicas=[w.min_replicas for w in workloads],
+        capacity_rps=[w.service.capacity_rps for w in workloads],
+        lead_s=[w.start_delay_s + boot_s for w in workloads],
+        floors=case.floors if case.floors is not None else [()] * len(workloads),
+        batch=[w.kind == "batch" for w in workloads],
+        start_utc=scenario.start_utc,
+        span_s=(-warmup_ticks * scenario.tick_s, scenario.horizon_s),
+        seed=case.seed,
+    )
 
 
 def hpa_specs(cases: Sequence[Case], W: int) -> list[list[HpaSpec]]:
