@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from envs.cron import parse_cron, parse_zone
+from envs.cron_windows import check_cron, parse_zone
 from envs.errors import InputError
 from envs.manifest_files import Body, Manifest
 from envs.manifest_pods import Notes, pod_labels, read_selector
@@ -192,7 +192,7 @@ def _cron_trigger(metadata: Body) -> dict[str, Any]:
     times = {key: metadata.text(key) for key in ("timezone", "start", "end")}
     for key, text in times.items():
         try:
-            _ = parse_zone(text) if key == "timezone" else parse_cron(text)
+            _ = parse_zone(text) if key == "timezone" else check_cron(text)
         except InputError as error:
             raise metadata.error(key, text, error.mend) from None
     return {"type": "cron", **times, "desired_replicas": int(replicas)}

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.cron import windows
+from envs.cron_windows import windows
 from envs.demand import Demand, rate_quantile
 from envs.matching import hard_taints_tolerated, matches_node_affinity
 from envs.scenario import Scenario
@@ -146,7 +146,7 @@ def names_of(scenario: Scenario) -> Names:
         group_pool=tuple(g.pool for g in groups),
         group_type=tuple(g.machine.name for g in groups),
         group_zone=tuple(g.zone for g in groups),
-        group_capacity_type=tuple(g.spec.capacity_type for g in groups),
+        group_capacity_type=tuple(g.capacity_type for g in groups),
     )
 
 

@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from envs import stack as spec
-from envs.cron import parse_cron, parse_zone
+from envs.cron_windows import check_cron, parse_zone
 from envs.errors import InputError
 from envs.hpa_models import BehaviorModel, HpaModel, MetricModel, other_fields
 from envs.schema_types import Count, Duration, Share, StrictModel
@@ -70,8 +70,8 @@ class TriggerModel(StrictModel):
         for name in _CRON_ONLY:
             if getattr(self, name) is None:
                 raise InputError(None, name, None, "type cron needs start, end and desired_replicas")
-        parse_cron(self.start, field="start")
-        parse_cron(self.end, field="end")
+        check_cron(self.start, field="start")
+        check_cron(self.end, field="end")
         for name in ("threshold", "capacity_share", "drain_s", "target_type"):
             if getattr(self, name) not in (None, "AverageValue"):
                 raise InputError(None, name, getattr(self, name), "is not for type cron; leave it out")
@@ -208,8 +208,8 @@ class WindowModel(StrictModel):
 
     @model_validator(mode="after")
     def _one_floor(self) -> WindowModel:
-        parse_cron(self.start, field="start")
-        parse_cron(self.end, field="end")
+        check_cron(self.start, field="start")
+        check_cron(self.end, field="end")
         if (self.min_replicas is None) == (self.load_quantile is None):
             raise InputError(None, "min_replicas", self.min_replicas, "give either min_replicas or load_quantile")
         return self

@@ -205,7 +205,7 @@ def test_a_stack_spelled_out() -> None:
         ("replicas: {kind: keda, triggers: [{type: cron, start: 0 8 * * *}]}", "triggers[0].end: type cron needs"),
         (
             "replicas: {kind: keda, triggers: [{type: cron, start: 0 8 * *, end: 0 9 * * *, desired_replicas: 2}]}",
-            "triggers[0].start: '0 8 * *': write five fields",
+            "triggers[0].start: '0 8 * *': needs five fields",
         ),
         ("replicas: {kind: keda, triggers: [{threshold: 5, timezone: Berlin}]}", "timezone: 'Berlin': is no time zone"),
         (
@@ -220,7 +220,7 @@ def test_a_stack_spelled_out() -> None:
         ("replicas: {kind: forecast, quantile: 100%}", "replicas.quantile"),
         ("replicas: {kind: forecast, hpa: {metrics: [{target: 0}]}}", "hpa.metrics[0].target: 0.0: must be above zero"),
         ("replicas: {kind: schedule, windows: [{}]}", "windows[0].min_replicas: give either min_replicas or"),
-        ("replicas: {kind: schedule, windows: [{min_replicas: 3, end: x}]}", "windows[0].end: 'x': write five fields"),
+        ("replicas: {kind: schedule, windows: [{min_replicas: 3, end: x}]}", "windows[0].end: 'x': needs five fields"),
         ("name: No Spaces", "name: 'No Spaces'"),
         ("name: [1]", "name: 'list': must be text"),
         ("a: 1\na: 2", "line 2: 'a': this key is given twice"),

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.controllers.hpa_pack import SIGNALS
-from envs.cron import windows
+from envs.cron_windows import windows
 from envs.stack import ForecastSpec, KedaSpec, KedaTrigger, ReplicaScaler, ScheduleSpec
 
 NO_LOOP, LOOP_KEDA, LOOP_FORECAST, LOOP_SCHEDULE = 0, 1, 2, 3
@@ -161,7 +161,7 @@ def pack_scalers(cases: Sequence[ScalerCase], own_min: NDArray[np.int32]) -> Sca
         score=np.zeros((B, W, SEASONS), SCORE),
     )
     for b, case in enumerate(cases):
-        phase: NDArray[np.float64] = np.random.default_rng([case.seed, 104]).random(W)
+        phase = np.asarray(np.random.default_rng([case.seed, 104]).random(W))
         for w, scaler in enumerate(case.scalers):
             _write(out, (b, w), case, scaler, float(phase[w]), tables)
     return out._replace(times=tables.arrays())

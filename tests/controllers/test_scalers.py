@@ -16,7 +16,7 @@ from envs.controllers.hpa_pack import empty_hpa_sample, empty_hpa_state, pack_hp
 from envs.controllers.keda import answer_metrics, is_active, keda_poll
 from envs.controllers.scaler_pack import ScalerCase, Scalers, loop_events, pack_scalers
 from envs.controllers.schedule import scheduled_floor
-from envs.cron import windows
+from envs.cron_windows import windows
 from envs.stack import ForecastSpec, KedaFallback, KedaSpec, KedaTrigger, ReplicaScaler, ScheduleSpec, ScheduleWindow
 from tests.controllers.scaler_reference import Forecaster, ScaleLoop
 
