@@ -94,12 +94,9 @@ def case_of(scenario: Scenario, stack: Stack, seed: int, demand: Demand) -> Case
     """
     hours = [scenario.tick_s / 3600.0 if w.kind == "batch" else 1.0 for w in scenario.cluster.workloads]
     first = demand.rates(0, 1)[0, 0, : len(hours)] * hours
-    replicas = None
-    if isinstance(stack.replicas, StaticReplicas):
-        replicas = [static_count(scenario, stack.replicas, w) for w in range(len(scenario.cluster.workloads))]
-    floors = None
-    if isinstance(stack.replicas, ScheduleSpec):
-        floors = [schedule_floors(scenario, stack.replicas, w) for w in range(len(scenario.cluster.workloads))]
+    scalers = [stack.scaler_of(w) for w in scenario.cluster.workloads]
+    replicas = [static_count(scenario, s, w) if isinstance(s, StaticReplicas) else 0 for w, s in enumerate(scalers)]
+    floors = [schedule_floors(scenario, s, w) if isinstance(s, ScheduleSpec) else () for w, s in enumerate(scalers)]
     return Case(scenario, stack, seed, first, replicas, floors)
 
 

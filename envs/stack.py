@@ -11,6 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from envs.cluster import Workload
+
 MetricType = Literal["Resource", "ContainerResource", "Pods", "Object", "External"]
 TargetType = Literal["Utilization", "AverageValue", "Value"]
 
@@ -256,3 +258,20 @@ class Stack:
     nodes: ClusterAutoscaler | StaticNodes = field(default_factory=ClusterAutoscaler)
     scheduler: SchedulerProfile = field(default_factory=SchedulerProfile)
     use_workload_hpa: bool = True  # a workload's own HPA (from manifests) wins over `replicas`
+    per_workload: tuple[tuple[str, ReplicaScaler], ...] = ()  # by name; wins over both
+
+    def scaler_of(self, w: Workload) -> ReplicaScaler:
+        """What scales workload w: `per_workload`, its own HPA or ScaledObject, or `replicas`."""
+        for name, scaler in self.per_workload:
+            if name == w.name:
+                return scaler
+        if self.use_workload_hpa and isinstance(w.hpa, HpaSpec | KedaSpec):
+            return w.hpa
+        return self.replicas
+
+    def hpa_of(self, w: Workload) -> HpaSpec:
+        """The HPA in force for workload w: its own, the stack's, or the one under KEDA, forecast or schedule."""
+        scaler = self.scaler_of(w)
+        if isinstance(scaler, KedaSpec | ForecastSpec | ScheduleSpec):
+            return scaler.hpa
+        return scaler if isinstance(scaler, HpaSpec) else HpaSpec()

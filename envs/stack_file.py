@@ -25,6 +25,7 @@ from envs.stack import (
     ForecastSpec,
     HpaSpec,
     KedaSpec,
+    ReplicaScaler,
     ScheduleSpec,
     Stack,
     StaticNodes,
@@ -91,12 +92,6 @@ def hpa_from_document(data: object, *, file: Path | str | None = None, where: st
 
 def document_of(stack: Stack) -> dict[str, Any]:
     """Plain YAML data that `stack_from_document` reads back as an equal stack."""
-    replicas = _plain(asdict(stack.replicas))
-    replicas["kind"] = KINDS[type(stack.replicas)]
-    for metric in [*replicas.get("metrics", ()), *replicas.get("hpa", {}).get("metrics", ())]:
-        _write_target(metric)
-    for trigger in replicas.get("triggers", ()):
-        _write_trigger(trigger)
     nodes = _plain(asdict(stack.nodes))
     nodes["kind"] = "static" if isinstance(stack.nodes, StaticNodes) else "cluster-autoscaler"
     if isinstance(stack.nodes, ClusterAutoscaler):
@@ -106,9 +101,21 @@ def document_of(stack: Stack) -> dict[str, Any]:
     scheduler["fit_shape"] = [{"utilization": u, "score": s} for u, s in stack.scheduler.fit_shape]
     return {
         **{"name": stack.name, "description": stack.description},
-        **{"replicas": replicas, "nodes": nodes, "scheduler": scheduler},
+        **{"replicas": scaler_document(stack.replicas), "nodes": nodes, "scheduler": scheduler},
         "use_workload_hpa": stack.use_workload_hpa,
+        "per_workload": {name: scaler_document(scaler) for name, scaler in stack.per_workload},
     }
+
+
+def scaler_document(scaler: ReplicaScaler) -> dict[str, Any]:
+    """Plain YAML data of what scales replicas."""
+    document: dict[str, Any] = _plain(asdict(scaler))
+    document["kind"] = KINDS[type(scaler)]
+    for metric in [*document.get("metrics", ()), *document.get("hpa", {}).get("metrics", ())]:
+        _write_target(metric)
+    for trigger in document.get("triggers", ()):
+        _write_trigger(trigger)
+    return document
 
 
 def stack_schema() -> dict[str, Any]:

@@ -191,6 +191,16 @@ def _kind_or(default: str) -> Discriminator:
     return Discriminator(kind)
 
 
+ReplicasModel = Annotated[
+    Annotated[HpaModel, Tag("hpa")]
+    | Annotated[StaticReplicasModel, Tag("static")]
+    | Annotated[KedaModel, Tag("keda")]
+    | Annotated[ForecastModel, Tag("forecast")]
+    | Annotated[ScheduleModel, Tag("schedule")],
+    _kind_or("hpa"),
+]
+
+
 class StackModel(StrictModel):
     """A stack: what scales the replicas, what scales the nodes, and how pods are placed."""
 
@@ -198,14 +208,7 @@ class StackModel(StrictModel):
     """Name in tables and on the command line; default the file's name."""
     description: str = Field(default="", max_length=500)
     """One sentence: when people use it."""
-    replicas: Annotated[
-        Annotated[HpaModel, Tag("hpa")]
-        | Annotated[StaticReplicasModel, Tag("static")]
-        | Annotated[KedaModel, Tag("keda")]
-        | Annotated[ForecastModel, Tag("forecast")]
-        | Annotated[ScheduleModel, Tag("schedule")],
-        _kind_or("hpa"),
-    ] = HpaModel()
+    replicas: ReplicasModel = HpaModel()
     """The replica autoscaler: kind hpa, keda, forecast, schedule or static. Default the HPA with its own defaults."""
     nodes: Annotated[
         Annotated[ClusterAutoscalerModel, Tag("cluster-autoscaler")] | Annotated[StaticNodesModel, Tag("static")],
@@ -216,11 +219,14 @@ class StackModel(StrictModel):
     """The kube-scheduler's profile. Default its own defaults."""
     use_workload_hpa: bool = _STACK.use_workload_hpa
     """true: a workload's own HPA (from manifests) wins over `replicas`."""
+    per_workload: dict[str, ReplicasModel] = Field(default={}, max_length=20_000)
+    """Name of a workload: its own replica autoscaler, which wins over everything else."""
 
     def build(self, name: str) -> spec.Stack:
         """The stack, called `name` where the document does not say."""
         parts = (self.replicas.build(), self.nodes.build(), self.scheduler.build())
-        return spec.Stack(self.name or name, self.description, *parts, self.use_workload_hpa)
+        own = tuple((workload, model.build()) for workload, model in self.per_workload.items())
+        return spec.Stack(self.name or name, self.description, *parts, self.use_workload_hpa, own)
 
 
 def _limit(most: float | None) -> float:

@@ -21,16 +21,7 @@ from envs.sim.queueing import load_tables
 from envs.sim.random import seed_streams
 from envs.sim.state import Groups, empty_nodes, empty_pods
 from envs.sim.world import Money, Scratch, Sim
-from envs.stack import (
-    ClusterAutoscaler,
-    ForecastSpec,
-    HpaSpec,
-    KedaSpec,
-    ReplicaScaler,
-    ScheduleSpec,
-    Stack,
-    StaticReplicas,
-)
+from envs.stack import ClusterAutoscaler, HpaSpec, Stack, StaticReplicas
 
 KINDS = {"service": SERVICE, "queue": QUEUE, "batch": BATCH}
 BALANCING = {"random": 0, "least_request": 1, "pooled": 2}
@@ -57,21 +48,6 @@ class Case:
     floors: Any = None  # (W, windows) int
 
 
-def scaler_of(stack: Stack, w: Workload) -> ReplicaScaler:
-    """What scales workload w: its own HPA or ScaledObject where it has one, else the stack's."""
-    if stack.use_workload_hpa and isinstance(w.hpa, HpaSpec | KedaSpec):
-        return w.hpa
-    return stack.replicas
-
-
-def hpa_of(stack: Stack, w: Workload) -> HpaSpec:
-    """The HPA in force for workload w: its own, the stack's, or the one under KEDA, forecast or schedule."""
-    scaler = scaler_of(stack, w)
-    if isinstance(scaler, KedaSpec | ForecastSpec | ScheduleSpec):
-        return scaler.hpa
-    return scaler if isinstance(scaler, HpaSpec) else HpaSpec()
-
-
 def initial_replicas(w: Workload, rps: float) -> int:
     """What the load at the start needs at 60 % of capacity, within the workload's bounds."""
     if w.initial_replicas is not None:
@@ -82,7 +58,7 @@ def initial_replicas(w: Workload, rps: float) -> int:
 
 def most_replicas(stack: Stack, w: Workload) -> int:
     """The most pods that anything may ask for of workload w."""
-    return max(hpa_of(stack, w).max_replicas or 0, w.max_replicas, w.min_replicas, w.initial_replicas or 0)
+    return max(stack.hpa_of(w).max_replicas or 0, w.max_replicas, w.min_replicas, w.initial_replicas or 0)
 
 
 def pod_slots(case: Case) -> int:
@@ -151,7 +127,7 @@ def _static(cases: Sequence[Case], W: int) -> Any:
     out = np.zeros((len(cases), W), np.int32)
     for b, case in enumerate(cases):
         for i, w in enumerate(case.scenario.cluster.workloads):
-            out[b, i] = case.replicas[i] if isinstance(scaler_of(case.stack, w), StaticReplicas) else -1
+            out[b, i] = case.replicas[i] if isinstance(case.stack.scaler_of(w), StaticReplicas) else -1
     return out
 
 
@@ -161,7 +137,7 @@ def _scaler_case(case: Case, warmup_ticks: int) -> ScalerCase:
     workloads = scenario.cluster.workloads
     boot_s = max(pool.boot_delay_s for pool in scenario.cluster.node_pools)
     return ScalerCase(
-        scalers=[scaler_of(case.stack, w) for w in workloads],
+        scalers=[case.stack.scaler_of(w) for w in workloads],
         min_replicas=[w.min_replicas for w in workloads],
         capacity_rps=[w.service.capacity_rps for w in workloads],
         lead_s=[w.start_delay_s + boot_s for w in workloads],
@@ -178,7 +154,7 @@ def hpa_specs(cases: Sequence[Case], W: int) -> list[list[HpaSpec]]:
     specs = [[HpaSpec()] * W for _ in cases]
     for b, case in enumerate(cases):
         for i, w in enumerate(case.scenario.cluster.workloads):
-            specs[b][i] = hpa_of(case.stack, w)
+            specs[b][i] = case.stack.hpa_of(w)
     return specs
 
 
@@ -279,7 +255,7 @@ def _pack_clock(
 
 
 def _sync_period(case: Case) -> float:
-    return hpa_of(case.stack, case.scenario.cluster.workloads[0]).sync_period_s
+    return case.stack.hpa_of(case.scenario.cluster.workloads[0]).sync_period_s
 
 
 def _pack_money(groups: Groups) -> Money:
