@@ -77,11 +77,11 @@ def gather_feasible(groups: Any, nodes: Any, b: int, scratch: Any) -> None:
         in_group[g] = 0
     for i in range(scratch.n_feasible[b]):
         n = np.uint64(feasible[i])  # unsigned: no check for an index from the end
-        g = np.uint64(group[n])
-        group_of[i] = g
-        in_group[g] += 1
+        shape = np.uint64(group[n])
+        group_of[i] = shape
+        in_group[shape] += 1
         for r in range(2):
-            core[r, i] = float(alloc[g, r])
+            core[r, i] = float(alloc[shape, r])
             core[2 + r, i] = float(used[n, r])
             core[4 + r, i] = float(score_used[n, r])
     ok = True
