@@ -14,7 +14,7 @@ GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "stacks.md"
 
 
 def test_the_main_incumbents_ship_tuned() -> None:
-    assert {"hpa-tuned", "keda-tuned", "forecast-tuned"} <= set(tuned_names())
+    assert {"hpa-tuned", "keda-tuned"} <= set(tuned_names())
 
 
 @pytest.mark.parametrize("name", tuned_names())
