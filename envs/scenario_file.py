@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from envs.document_path import places, replace, split_path
 from envs.errors import InputError
+from envs.fault_models import build_faults
 from envs.nearest import did_you_mean
 from envs.scenario import Scenario, TraceDemand
 from envs.scenario_build import DAY_S, Place, build_cluster, build_demand, build_intent, build_noise
@@ -206,6 +207,7 @@ def _build(doc: ScenarioDoc, place: Place) -> Scenario:
         warmup_s=doc.warmup,
         noise=build_noise(doc.noise),
         intent=build_intent(doc.intent),
+        faults=build_faults(doc.faults, cluster, doc.days * DAY_S, place.file),
         stacks=resolve_stacks(doc, place),
         provider=doc.provider,
         region=doc.region,

@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from envs.cluster import NodePool
 from envs.errors import InputError
+from envs.fault_models import FaultDoc
 from envs.intent import Intent
 from envs.quantities import format_memory
 from envs.scenario import NoiseModel, Scenario
@@ -154,6 +155,7 @@ class ScenarioDoc(Strict):
     node_pools: list[NodePoolDoc] = Field(min_length=1, max_length=500, description="What it runs on.")
     noise: NoiseDoc = Field(default={}, validate_default=True, description="Variation below a trace's step.")
     intent: IntentDoc = Field(default={}, validate_default=True, description="Budget and limits.")
+    faults: list[FaultDoc] = Field(default_factory=list, max_length=1000, description="What goes wrong, and when.")
 
     stacks: list[str | dict[str, Any]] = Field(
         default=["hpa-default"],

@@ -14,13 +14,14 @@ from envs.controllers.hpa_pack import HpaDefaults, empty_hpa_sample, empty_hpa_s
 from envs.controllers.scheduler import pack_profile, scheduler_scratch
 from envs.scenario import Scenario
 from envs.sim.backlog import BATCH_PERIOD_S, cohorts_needed
+from envs.sim.fault_plan import HEALS_ALWAYS, HEALS_AT_ONCE, HEALS_NOT, pack_faults
 from envs.sim.flow import BATCH, QUEUE, SERVICE, Clock, Service, empty_flow, empty_rows
 from envs.sim.pack_placement import GIB, node_groups, pack_placement, requests
 from envs.sim.queueing import load_tables
 from envs.sim.random import seed_streams
 from envs.sim.state import Groups, empty_nodes, empty_pods
 from envs.sim.world import Money, Scratch, Sim
-from envs.stack import ClusterAutoscaler, HpaSpec, Stack, StaticReplicas
+from envs.stack import ClusterAutoscaler, HpaSpec, Stack, StaticNodes, StaticReplicas
 
 KINDS = {"service": SERVICE, "queue": QUEUE, "batch": BATCH}
 BALANCING = {"random": 0, "least_request": 1, "pooled": 2}
@@ -107,6 +108,7 @@ def pack(cases: Sequence[Case], *, rows: int, warmup_ticks: int) -> Sim:
         clock=clock,
         money=_pack_money(groups),
         scratch=_scratch(B, W, N, P),
+        faults=pack_faults([c.scenario for c in cases], [c.seed for c in cases], [_heals(c.stack) for c in cases], W, G, N),
         rng=seed_streams([c.seed for c in cases]),
         tables=load_tables(),
         hpa=hpa,
@@ -119,6 +121,13 @@ def pack(cases: Sequence[Case], *, rows: int, warmup_ticks: int) -> Sim:
         ca_out=empty_ca_output(groups, nodes),
         static_replicas=_static(cases, W),
     )
+
+
+def _heals(stack: Stack) -> int:
+    """Cloud groups (ASG, MIG, VMSS) start a new machine for one that died; Karpenter's nodes are in no group."""
+    if isinstance(stack.nodes, StaticNodes):
+        return HEALS_ALWAYS
+    return HEALS_AT_ONCE if isinstance(stack.nodes, ClusterAutoscaler) else HEALS_NOT
 
 
 def _static(cases: Sequence[Case], W: int) -> Any:
@@ -233,6 +242,8 @@ def _pack_clock(
         drain_since_s=np.zeros((B, N)),
         n_draining=np.zeros(B, i4),
         n_booting=np.zeros(B, i4),
+        api_delay_s=np.zeros(B),
+        api_since_s=np.full(B, -np.inf),
         overflow=np.zeros(B, i4),
     )
 
