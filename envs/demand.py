@@ -123,7 +123,9 @@ def rate_quantile(scenario: Scenario, w: int, q: float) -> float:
     """
     only = dataclasses.replace(scenario.cluster, workloads=(scenario.cluster.workloads[w],))
     quiet = NoiseModel(enabled=False)
-    alone = dataclasses.replace(scenario, cluster=only, demand=(scenario.demand[w],), warmup_s=0.0, noise=quiet, faults=())
+    alone = dataclasses.replace(
+        scenario, cluster=only, demand=(scenario.demand[w],), warmup_s=0.0, noise=quiet, faults=()
+    )
     demand = Demand.pack([alone], [scenario.seed])
     rates = demand.rates(0, max(1, round(scenario.horizon_s / scenario.tick_s)))[0, :, 0]
     if only.workloads[0].kind == "batch":

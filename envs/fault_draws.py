@@ -70,17 +70,17 @@ def crash_choices(fault: Fault, pool: str, *, seed: int) -> list[float]:
     return [float(u) for u in rng.random(fault.nodes)]
 
 
-def aftermath(fault: Fault, seed: int, horizon_s: float, pools: dict[str, int]) -> list[tuple[float, float]]:
-    """Spans in which a fault's harm is counted: from each start to AFTERMATH_S past its end, joined.
+def aftermath(
+    fault: Fault, seed: int, horizon_s: float, pools: dict[str, int]
+) -> tuple[list[tuple[float, float]], int]:
+    """(spans in which a fault's harm is counted, occurrences): from each start to AFTERMATH_S past its end, joined.
 
-    pools: most nodes of each pool, for crashes at a rate.
+    pools: most nodes of each pool, for crashes at a rate, which are counted whether or not they hit a node.
     """
     if fault.kind == "node-crash" and fault.per_node_hour > 0:
         names = [fault.pool] if fault.pool is not None else list(pools)
-        points = [
-            t for name in names for t, _ in crash_ranks(fault, name, pools[name], seed=seed, horizon_s=horizon_s)
-        ]
-        spans = [(t, t) for t in points]
+        ranks = [crash_ranks(fault, name, pools[name], seed=seed, horizon_s=horizon_s) for name in names]
+        spans = [(t, t) for points in ranks for t, _ in points]
     else:
         spans = windows(fault, seed, horizon_s)
-    return joined([(start, min(end + AFTERMATH_S, horizon_s)) for start, end in spans])
+    return joined([(start, min(end + AFTERMATH_S, horizon_s)) for start, end in spans]), len(spans)

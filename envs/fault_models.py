@@ -51,7 +51,7 @@ DEFAULTS: dict[FaultKind, dict[str, Any]] = {
 
 
 class FaultDoc(Strict):
-    """Something that goes wrong. Which fields a kind takes is in the guide; a field that it does not take is an error."""
+    """Something that goes wrong. The guide says which fields a kind takes; any other is an error."""
 
     kind: FaultKind = Field(description="What goes wrong.")
     name: str = Field("", pattern=rf"^$|{NAME}", max_length=63, description="Name in tables; default its kind.")

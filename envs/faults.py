@@ -27,6 +27,7 @@ TOLERATION_S = 300.0
 # A cloud that says "no such instance": the Node object goes within --node-monitor-period (5 s), its pods
 # after PodGC's quarantine of 40 s and its next look (every 20 s).
 CLOUD_NOTICE_S, POD_GC_S = 5.0, 60.0
+INSTANCE_GONE_S = MONITOR_GRACE_S + CLOUD_NOTICE_S + POD_GC_S
 AFTERMATH_S = 3600.0  # what a fault did is counted until so long after its end
 
 
@@ -54,4 +55,4 @@ class Fault:
     @property
     def gone_after_s(self) -> float:
         """From the loss of a node until its object is gone and its pods are replaced."""
-        return MONITOR_GRACE_S + (CLOUD_NOTICE_S + POD_GC_S if self.instance_gone else TOLERATION_S)
+        return INSTANCE_GONE_S if self.instance_gone else MONITOR_GRACE_S + TOLERATION_S

@@ -26,7 +26,7 @@ class Ledger:
     workload_usd: Terms  # allocated; the rest of node_usd is idle
     requests: float
     bad_requests: float
-    churn: Terms  # pods started, pods evicted, nodes added, removed and lost, replica changes
+    churn: Terms  # pods started, pods evicted, nodes added, removed and lost, replica changes, interruptions
 
     @property
     def total_usd(self) -> float:
@@ -50,7 +50,15 @@ def ledger_of(timeline: Timeline, names: Names) -> Ledger:
         bad_requests=float(timeline.bad.sum()),
         churn={
             key: float(getattr(timeline, key).sum())
-            for key in ("pods_started", "pods_evicted", "nodes_added", "nodes_removed", "replica_changes", "nodes_lost")
+            for key in (
+                "pods_started",
+                "pods_evicted",
+                "nodes_added",
+                "nodes_removed",
+                "replica_changes",
+                "nodes_lost",
+                "interruptions",
+            )
         },
     )
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from envs.cluster import ClusterSpec
 from envs.faults import Fault
 from envs.intent import Intent
+from envs.spot import SpotMarket
 from envs.stack import Stack
 
 
@@ -72,6 +73,7 @@ class Scenario:
     noise: NoiseModel = field(default_factory=NoiseModel)
     intent: Intent = field(default_factory=Intent)
     faults: tuple[Fault, ...] = ()
+    spot: SpotMarket = field(default_factory=SpotMarket)
     stacks: tuple[Stack, ...] = ()  # run when the user names none
     provider: str = "aws"
     region: str = "us-east-1"

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from envs.cluster import (
+    CAPACITY_KEY,
     AntiAffinity,
     ClusterSpec,
     DisruptionBudget,
@@ -114,7 +115,7 @@ def _workload(doc: WorkloadDoc, where: str, names: set[str], file: Path | None) 
         start_delay_s=doc.start_delay,
         start_delay_cv=doc.start_delay_cv,
         grace_s=doc.grace,
-        node_selector=tuple(doc.node_selector.items()),
+        node_selector=tuple(_node_selector(doc).items()),
         tolerations=tuple(Toleration(t.key, t.operator, t.value, t.effect) for t in doc.tolerations),
         spread=tuple(SpreadConstraint(s.topology_key, s.max_skew, s.hard, s.min_domains) for s in doc.spread),
         anti_affinity=tuple(_anti_affinity(doc, where, names, file)),
@@ -122,6 +123,10 @@ def _workload(doc: WorkloadDoc, where: str, names: set[str], file: Path | None) 
         safe_to_evict=doc.safe_to_evict,
         hpa=None if doc.hpa is None else hpa_from_document(doc.hpa, file=file, where=f"{where}.hpa"),
     )
+
+
+def _node_selector(doc: WorkloadDoc) -> dict[str, str]:
+    return dict(doc.node_selector) | ({} if doc.spot else {CAPACITY_KEY: "on-demand"})
 
 
 def _requests(doc: WorkloadDoc, service: ServiceModel) -> tuple[float, float]:

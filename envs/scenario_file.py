@@ -25,6 +25,7 @@ from envs.scenario_expand import Origin, expand_document
 from envs.scenario_models import ScenarioDoc
 from envs.scenario_references import resolve_stacks, resolve_types, spelled_out
 from envs.schema_errors import describe_validation_error, field_path
+from envs.spot_models import build_spot
 from envs.stack_file import stack_schema
 from envs.trace_file import Trace, read_trace_once
 from envs.vary import ALIASES, Override, parse_value
@@ -208,6 +209,14 @@ def _build(doc: ScenarioDoc, place: Place) -> Scenario:
         noise=build_noise(doc.noise),
         intent=build_intent(doc.intent),
         faults=build_faults(doc.faults, cluster, doc.days * DAY_S, place.file),
+        spot=build_spot(
+            doc.spot,
+            cluster,
+            provider=doc.provider,
+            region=doc.region,
+            horizon_s=doc.days * DAY_S,
+            at=(place.file, place.folder),
+        ),
         stacks=resolve_stacks(doc, place),
         provider=doc.provider,
         region=doc.region,

@@ -15,6 +15,7 @@ from envs.pool_models import DisruptionModel, DurationOrNever, LimitsModel
 from envs.quantities import format_memory
 from envs.scenario import NoiseModel, Scenario
 from envs.schema_types import Cpu, Duration, Memory, Share, UsdPerHour
+from envs.spot_models import SpotDoc
 from envs.workload_models import NAME, Strict, Text, WorkloadDoc, at_most
 
 _POOL = NodePool(name="_", instance_types=())
@@ -183,6 +184,7 @@ class ScenarioDoc(Strict):
     node_pools: list[NodePoolDoc] = Field(min_length=1, max_length=500, description="What it runs on.")
     noise: NoiseDoc = Field(default={}, validate_default=True, description="Variation below a trace's step.")
     intent: IntentDoc = Field(default={}, validate_default=True, description="Budget and limits.")
+    spot: SpotDoc = Field(default={}, validate_default=True, description="Interruptions and prices of spot nodes.")
     faults: list[FaultDoc] = Field(default_factory=list, max_length=1000, description="What goes wrong, and when.")
 
     stacks: list[str | dict[str, Any]] = Field(

@@ -136,6 +136,9 @@ class SchedulerProfile:
     fit_shape: tuple[tuple[int, int], ...] = ((0, 0), (100, 10))
 
 
+SpotNotice = Literal["drain", "rebalance", "ignore"]
+
+
 @dataclass(frozen=True)
 class Stack:
     """`replicas` scales workloads, `nodes` scales pools, `scheduler` binds pods."""
@@ -146,3 +149,4 @@ class Stack:
     nodes: ClusterAutoscaler | StaticNodes = field(default_factory=ClusterAutoscaler)
     scheduler: SchedulerProfile = field(default_factory=SchedulerProfile)
     use_workload_hpa: bool = True  # a workload's own HPA (from manifests) wins over `replicas`
+    spot_notice: SpotNotice = "drain"

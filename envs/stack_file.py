@@ -90,6 +90,7 @@ def document_of(stack: Stack) -> dict[str, Any]:
         **{"name": stack.name, "description": stack.description},
         **{"replicas": replicas, "nodes": nodes, "scheduler": scheduler},
         "use_workload_hpa": stack.use_workload_hpa,
+        "spot_notice": stack.spot_notice,
     }
 
 

@@ -211,10 +211,14 @@ class StackModel(StrictModel):
     use_workload_hpa: bool = _STACK.use_workload_hpa
     """true: a workload's own HPA (from manifests) wins over `replicas`."""
 
+    spot_notice: Literal["drain", "rebalance", "ignore"] = _STACK.spot_notice
+    """A spot node is told to go: it is drained (drain: Karpenter, node-termination-handler, managed node groups),
+    minutes earlier at the rebalance recommendation (rebalance), or left to die (ignore: no handler)."""
+
     def build(self, name: str) -> spec.Stack:
         """The stack, called `name` where the document does not say."""
         parts = (self.replicas.build(), self.nodes.build(), self.scheduler.build())
-        return spec.Stack(self.name or name, self.description, *parts, self.use_workload_hpa)
+        return spec.Stack(self.name or name, self.description, *parts, self.use_workload_hpa, self.spot_notice)
 
 
 def _limit(most: float | None) -> float:

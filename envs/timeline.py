@@ -96,7 +96,8 @@ class Timeline:
     nodes_added: Array
     nodes_removed: Array
     replica_changes: Array  # sum over workloads of |change of spec.replicas|
-    nodes_lost: Array  # died without a drain
+    nodes_lost: Array  # died with pods or without a drain
+    interruptions: Array  # spot nodes that were told to go
 
     @property
     def bad(self) -> Array:

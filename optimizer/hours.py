@@ -24,6 +24,7 @@ WORKLOAD_SUMS = (
     "bad_saturated",
     "bad_starting",
     "bad_no_node",
+    "bad_lost",
     "oom_restarts",
     "workload_usd",
 )
@@ -31,7 +32,15 @@ WORKLOAD_MEANS = (
     *("ready", "desired", "pending", "starting", "capacity_rps", "cpu_used", "cpu_requested"),
     *("memory_used_gib", "memory_requested_gib", "backlog"),
 )
-CLUSTER_SUMS = ("pods_started", "pods_evicted", "nodes_added", "nodes_removed", "replica_changes")
+CLUSTER_SUMS = (
+    "pods_started",
+    "pods_evicted",
+    "nodes_added",
+    "nodes_removed",
+    "replica_changes",
+    "nodes_lost",
+    "interruptions",
+)
 POOL_SUMS = ("used_usd", "requested_unused_usd", "idle_usd")
 _LEVELS = frozenset((*WORKLOAD_MEANS, "nodes"))
 _COLUMNS = (*WORKLOAD_SUMS, *WORKLOAD_MEANS, *CLUSTER_SUMS, *POOL_SUMS, "node_usd", "nodes")
@@ -111,7 +120,7 @@ class HourFold:
         """One row per hour: the whole cluster. Requests are those of services and queues."""
         counted = counts_as_requests(self.names)
         frame = pd.DataFrame({"hour": self.hour(), "hours": self.hours()})
-        for name in ("offered", "good", "bad_saturated", "bad_starting", "bad_no_node"):
+        for name in ("offered", "good", "bad_saturated", "bad_starting", "bad_no_node", "bad_lost"):
             frame[name] = self.array(name)[:, counted].sum(axis=1)
         for name in ("ready", "desired", "pending", "starting", "cpu_used", "cpu_requested", "oom_restarts"):
             frame[name] = self.array(name).sum(axis=1)

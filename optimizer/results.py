@@ -13,7 +13,7 @@ import pandas as pd
 
 from optimizer.cell_run import epoch_s
 from optimizer.cell_store import CellStore
-from optimizer.cell_tables import WORST_HOURS, judge
+from optimizer.cell_tables import REASONS, WORST_HOURS, judge
 from optimizer.grid import Cell, Row
 from optimizer.hours import CLUSTER_SUMS
 from optimizer.statistics import saving_interval, saving_share
@@ -67,7 +67,7 @@ def summary_table(rows: Sequence[Row], hourly: pd.DataFrame, workloads: pd.DataF
 def _summary_line(row: Row, hours: pd.DataFrame, workloads: pd.DataFrame) -> dict[str, object]:
     seeds = hours["seed"].nunique()
     length_h = float(hours["hours"].sum()) / seeds
-    total = (hours["good"] + hours["bad_saturated"] + hours["bad_starting"] + hours["bad_no_node"]).sum() / seeds
+    total = float(hours[["good", *(f"bad_{reason}" for reason in REASONS)]].to_numpy().sum()) / seeds
     good = float(hours["good"].sum()) / seeds
     usd = float(hours["usd"].sum()) / seeds
     own = workloads[workloads["row"] == row.index]
@@ -91,7 +91,8 @@ def _summary_line(row: Row, hours: pd.DataFrame, workloads: pd.DataFrame) -> dic
         "cpu_requested_share": float((hours["cpu_requested"] * weight).sum()) / allocatable
         if allocatable
         else float("nan"),
-        **{f"{name}_per_h": float(hours[name].sum()) / seeds / length_h for name in CLUSTER_SUMS},
+        **{f"{name}_per_h": float(hours[name].sum()) / seeds / length_h for name in CLUSTER_SUMS[:5]},
+        **{name: float(hours[name].sum()) / seeds for name in CLUSTER_SUMS[5:]},
     }
 
 

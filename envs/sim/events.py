@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from envs.faults import INSTANCE_GONE_S
 from envs.sim.autoscale import autoscale, continue_drains, drop_node
-from envs.sim.faults import after_crashes, crashes_now, forget_node, strike
+from envs.sim.faults import after_crashes, crashes_now, forget_node, reclaim_node, strike
 from envs.sim.jit import inner
 from envs.sim.nodes import make_node_ready
 from envs.sim.pods import finish_pod, make_ready, start_again
@@ -18,7 +19,7 @@ from envs.sim.scheduling import schedule_pending
 from envs.sim.state import NODE_BOOTING, NODE_DRAINING, NODE_LOST, POD_STARTING, POD_TERMINATING
 
 POD_EVENT, NODE_EVENT, CA_EVENT = 0, 1, 2
-FAULT_EVENT, GONE_EVENT = 8, 9
+FAULT_EVENT, GONE_EVENT, DOOM_EVENT = 8, 9, 10
 
 
 @inner
@@ -64,6 +65,13 @@ def collect_faults(s: Any, b: int, end_s: float, k: int) -> int:
             if s.nodes.phase[b, n] == NODE_LOST and s.faults.gone_s[b, n] <= end_s and k < room:
                 s.scratch.event_s[b, k] = s.faults.gone_s[b, n]
                 s.scratch.event_kind[b, k] = GONE_EVENT
+                s.scratch.event_id[b, k] = n
+                k += 1
+    if s.faults.n_doomed[b] > 0:
+        for n in range(s.nodes.hi[b]):
+            if s.faults.doom_s[b, n] <= end_s and k < room:
+                s.scratch.event_s[b, k] = s.faults.doom_s[b, n]
+                s.scratch.event_kind[b, k] = DOOM_EVENT
                 s.scratch.event_id[b, k] = n
                 k += 1
     return k
@@ -143,6 +151,8 @@ def run_events(s: Any, b: int, tick: int, row: int) -> None:
                 strike(s, b, s.scratch.event_id[b, i], now_s, row, end_s)
             elif s.scratch.event_kind[b, i] == GONE_EVENT:
                 forget_node(s, b, s.scratch.event_id[b, i], now_s, row, end_s)
+            elif s.scratch.event_kind[b, i] == DOOM_EVENT:
+                reclaim_node(s, b, s.scratch.event_id[b, i], now_s, INSTANCE_GONE_S, row, end_s)
             else:
                 _pod_event(s, b, s.scratch.event_id[b, i], now_s, row, end_s)
             if i + 1 == k or s.scratch.event_s[b, i + 1] > now_s:  # what is free is free together

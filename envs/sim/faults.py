@@ -12,22 +12,27 @@ import math
 from typing import Any
 
 from envs.faults import MONITOR_GRACE_S
-from envs.sim.fault_plan import (
+from envs.sim.autoscale import drain_node, pool_room
+from envs.sim.fault_state import (
     HEALS_ALWAYS,
     HEALS_NOT,
+    IGNORES,
     OP_API,
     OP_BLOCK,
     OP_CRASH_LOOP,
+    OP_INTERRUPT,
     OP_LOSE_CHOICE,
     OP_LOSE_GROUP,
     OP_LOSE_RANK,
     OP_PRICE,
+    OP_RECOMMEND,
     OP_START,
     OP_TELEMETRY,
+    REBALANCES,
 )
-from envs.sim.flow import NODES_ADDED, NODES_LOST
+from envs.sim.flow import INTERRUPTIONS, NODES_ADDED, NODES_LOST
 from envs.sim.jit import inner
-from envs.sim.nodes import remove_node, request_node
+from envs.sim.nodes import remove_node, request_node, start_drain
 from envs.sim.pods import finish_pod, start_again, stop_starting, terminate_pod
 from envs.sim.random import RNG_FAULT, lognormal
 from envs.sim.replicas import alive, reconcile
@@ -68,18 +73,26 @@ def strike(s: Any, b: int, i: int, now_s: float, row: int, tick_end_s: float) ->
             if s.nodes.group[b, n] == target and s.nodes.phase[b, n] != NODE_LOST:
                 lose_node(s, b, n, now_s, value, row, tick_end_s)
     elif op == OP_LOSE_CHOICE:
-        lose_one(s, b, target, int(value * running_nodes(s, b, target)), now_s, until, row, tick_end_s)
+        n = nth_running(s, b, target, -1, int(value * running_nodes(s, b, target)))
+        if n >= 0:
+            lose_node(s, b, n, now_s, until, row, tick_end_s)
     elif op == OP_LOSE_RANK:
-        lose_one(s, b, target, int(value), now_s, until, row, tick_end_s)
+        n = nth_running(s, b, target, -1, int(value))
+        if n >= 0:
+            lose_node(s, b, n, now_s, until, row, tick_end_s)
+    elif op == (OP_RECOMMEND if s.faults.handles[b] == REBALANCES else OP_INTERRUPT):  # a stack listens to one
+        interrupt_node(s, b, nth_running(s, b, -1, target, int(value)), now_s, until, row, tick_end_s)
     elif op == OP_CRASH_LOOP:
         start_crash_loop(s, b, target, value, until, now_s, tick_end_s)
 
 
 @inner
-def is_running(s: Any, b: int, n: int, pool: int) -> bool:
-    """Whether slot n holds a Ready or draining node of the pool."""
-    phase = s.nodes.phase[b, n]
-    return phase in (NODE_READY, NODE_DRAINING) and s.groups.pool[b, s.nodes.group[b, n]] == pool
+def is_running(s: Any, b: int, n: int, pool: int, group: int) -> bool:
+    """Whether slot n holds a Ready or draining node of the pool, or of the group if pool is -1."""
+    if s.nodes.phase[b, n] not in (NODE_READY, NODE_DRAINING):
+        return False
+    g = s.nodes.group[b, n]
+    return s.groups.pool[b, g] == pool if pool >= 0 else g == group
 
 
 @inner
@@ -87,22 +100,51 @@ def running_nodes(s: Any, b: int, pool: int) -> int:
     """Ready and draining nodes of a pool."""
     count = 0
     for n in range(s.nodes.hi[b]):
-        count += 1 if is_running(s, b, n, pool) else 0
+        count += 1 if is_running(s, b, n, pool, -1) else 0
     return count
 
 
 @inner
-def lose_one(
-    s: Any, b: int, pool: int, rank: int, now_s: float, gone_after_s: float, row: int, tick_end_s: float
-) -> None:  # fmt: skip
-    """The running node of that rank (in the order of slots) in a pool dies; nothing when there are fewer."""
+def nth_running(s: Any, b: int, pool: int, group: int, rank: int) -> int:
+    """The running node of that rank, in the order of slots, in a pool or group; -1 when there are fewer."""
     left = rank
     for n in range(s.nodes.hi[b]):
-        if is_running(s, b, n, pool):
+        if is_running(s, b, n, pool, group):
             if left == 0:
-                lose_node(s, b, n, now_s, gone_after_s, row, tick_end_s)
-                return
+                return n
             left -= 1
+    return -1
+
+
+@inner
+def interrupt_node(s: Any, b: int, n: int, now_s: float, notice_s: float, row: int, tick_end_s: float) -> None:
+    """The provider wants spot node n back in notice_s; a stack that listens drains it from now on."""
+    if n < 0 or (s.faults.doom_s[b, n] < math.inf and s.faults.noticed_s[b, n] >= s.nodes.created_s[b, n]):
+        return  # it was told already
+    if s.faults.doom_s[b, n] == math.inf:
+        s.faults.n_doomed[b] += 1
+    s.faults.noticed_s[b, n] = now_s
+    s.faults.doom_s[b, n] = now_s + notice_s
+    s.faults.doomed_group[b, n] = s.nodes.group[b, n]
+    if row >= 0:
+        s.rows.cluster[b, row, INTERRUPTIONS] += 1.0
+    if s.faults.handles[b] > IGNORES and s.nodes.phase[b, n] == NODE_READY:
+        start_drain(s.nodes, s.clock, b, n, now_s)
+        drain_node(s, b, n, now_s, row, tick_end_s)
+
+
+@inner
+def reclaim_node(s: Any, b: int, n: int, now_s: float, gone_after_s: float, row: int, tick_end_s: float) -> None:
+    """The notice of a spot node is over: what still runs on it dies, and its group starts another machine."""
+    s.faults.doom_s[b, n] = math.inf
+    s.faults.n_doomed[b] -= 1
+    same = s.nodes.created_s[b, n] <= s.faults.noticed_s[b, n]
+    if same and s.nodes.phase[b, n] in (NODE_READY, NODE_DRAINING):
+        lose_node(s, b, n, now_s, gone_after_s, row, tick_end_s)
+        s.faults.owed[b, n] = 0
+    g = s.faults.doomed_group[b, n]
+    if s.faults.heals[b] > HEALS_NOT:
+        replace_or_wait(s, b, g, now_s, row, tick_end_s)
 
 
 @inner
@@ -145,10 +187,7 @@ def forget_node(s: Any, b: int, n: int, now_s: float, row: int, tick_end_s: floa
     g = s.nodes.group[b, n]
     remove_node(s.nodes, s.clock, b, n, now_s, tick_end_s)
     if s.faults.owed[b, n] > 0 and s.faults.heals[b] > HEALS_NOT:
-        if s.faults.blocked[b, g] == 0:
-            replace_node(s, b, g, now_s, row, tick_end_s)
-        elif s.faults.heals[b] == HEALS_ALWAYS:
-            s.faults.missing[b, g] += 1
+        replace_or_wait(s, b, g, now_s, row, tick_end_s)
     s.faults.n_lost[b] -= 1
     s.faults.gone_s[b, n] = math.inf
     for w in range(s.flow.spec_replicas.shape[1]):
@@ -157,8 +196,19 @@ def forget_node(s: Any, b: int, n: int, now_s: float, row: int, tick_end_s: floa
 
 
 @inner
+def replace_or_wait(s: Any, b: int, g: int, now_s: float, row: int, tick_end_s: float) -> None:
+    """A replacement now, or, where nothing else would ask for it, once the provider has machines again."""
+    if s.faults.blocked[b, g] == 0:
+        replace_node(s, b, g, now_s, row, tick_end_s)
+    elif s.faults.heals[b] == HEALS_ALWAYS:
+        s.faults.missing[b, g] += 1
+
+
+@inner
 def replace_node(s: Any, b: int, g: int, now_s: float, row: int, tick_end_s: float) -> None:
     """The cloud's group starts a machine for one that it lost."""
+    if pool_room(s, b, s.groups.pool[b, g]) <= 0:
+        return
     if request_node(s.nodes, s.groups, s.clock, s.rng, b, g, now_s, tick_end_s) >= 0 and row >= 0:
         s.rows.cluster[b, row, NODES_ADDED] += 1.0
 

@@ -12,9 +12,18 @@ from envs.cluster import ClusterSpec, Workload
 from envs.controllers.cluster_autoscaler import empty_ca_output, empty_ca_state, pack_autoscaler
 from envs.controllers.hpa_pack import HpaDefaults, empty_hpa_sample, empty_hpa_state, pack_hpa
 from envs.controllers.scheduler import pack_profile, scheduler_scratch
+from envs.fault_plan import plan_of
 from envs.scenario import Scenario
 from envs.sim.backlog import BATCH_PERIOD_S, cohorts_needed
-from envs.sim.fault_plan import HEALS_ALWAYS, HEALS_AT_ONCE, HEALS_NOT, pack_faults
+from envs.sim.fault_state import (
+    DRAINS,
+    HEALS_ALWAYS,
+    HEALS_AT_ONCE,
+    HEALS_NOT,
+    IGNORES,
+    REBALANCES,
+    pack_faults,
+)
 from envs.sim.flow import BATCH, QUEUE, SERVICE, Clock, Service, empty_flow, empty_rows
 from envs.sim.pack_placement import GIB, node_groups, pack_placement, requests
 from envs.sim.queueing import load_tables
@@ -108,7 +117,7 @@ def pack(cases: Sequence[Case], *, rows: int, warmup_ticks: int) -> Sim:
         clock=clock,
         money=_pack_money(groups),
         scratch=_scratch(B, W, N, P),
-        faults=pack_faults([c.scenario for c in cases], [c.seed for c in cases], [_heals(c.stack) for c in cases], W, G, N),
+        faults=pack_faults([plan_of(c.scenario, c.seed) for c in cases], [_manners(c.stack) for c in cases], W, G, N),
         rng=seed_streams([c.seed for c in cases]),
         tables=load_tables(),
         hpa=hpa,
@@ -121,6 +130,14 @@ def pack(cases: Sequence[Case], *, rows: int, warmup_ticks: int) -> Sim:
         ca_out=empty_ca_output(groups, nodes),
         static_replicas=_static(cases, W),
     )
+
+
+SPOT_HANDLING = {"ignore": IGNORES, "drain": DRAINS, "rebalance": REBALANCES}
+
+
+def _manners(stack: Stack) -> tuple[int, int]:
+    """Whether node groups replace what they lost, and what is done about spot notices."""
+    return _heals(stack), SPOT_HANDLING[stack.spot_notice]
 
 
 def _heals(stack: Stack) -> int:

@@ -52,4 +52,5 @@ def timeline_of(sim: ClusterSim, names: Names, first_tick: int, ticks: int, *, b
         nodes_removed=cluster[:, f.NODES_REMOVED],
         replica_changes=cluster[:, f.REPLICA_CHANGES],
         nodes_lost=cluster[:, f.NODES_LOST],
+        interruptions=cluster[:, f.INTERRUPTIONS],
     )

@@ -1,4 +1,4 @@
-"""A scenario's faults as a list of timed operations that the tick carries out, and the state they need.
+"""A scenario's faults and its spot market as a list of timed operations that the simulator carries out.
 
 Everything is drawn here, before the first tick, from the seed and from names: what a stack does changes
 neither when a fault comes nor how. A factor or delay in force over a window becomes one operation at each of its edges,
@@ -8,92 +8,37 @@ with the product (of delays: the sum) of all windows that hold between them.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
-
-import numpy as np
+from collections.abc import Callable, Iterable
 
 from envs.fault_draws import crash_choices, crash_ranks, windows
 from envs.faults import Fault
 from envs.scenario import Scenario
+from envs.sim.fault_state import (
+    OP_API,
+    OP_BLOCK,
+    OP_CRASH_LOOP,
+    OP_INTERRUPT,
+    OP_LOSE_CHOICE,
+    OP_LOSE_GROUP,
+    OP_LOSE_RANK,
+    OP_PRICE,
+    OP_RECOMMEND,
+    OP_START,
+    OP_TELEMETRY,
+    Operation,
+)
 from envs.sim.pack_placement import NodeGroup, node_groups
-from envs.sim.state import F8, I1, I4
+from envs.spot_draws import shock_notices, shocks, single_notices
 
-# Operations: what `target` and `value` are. A window's end is one more operation that puts things back.
-OP_PRICE = 0  # group, USD/h
-OP_START = 1  # workload, mean start delay in s
-OP_API = 2  # -, delay in s
-OP_TELEMETRY = 3  # workload, factor; NaN = no samples
-OP_BLOCK = 4  # group, 1: no new nodes, 0: again
-OP_LOSE_GROUP = 5  # group, s until its nodes' objects are gone
-OP_LOSE_CHOICE = 6  # pool, place among its nodes in [0, 1); until = s until the object is gone
-OP_LOSE_RANK = 7  # pool, rank among its nodes; until likewise
-OP_CRASH_LOOP = 8  # workload, share of its pods; until = end of the window
-HEALS_NOT, HEALS_AT_ONCE, HEALS_ALWAYS = 0, 1, 2  # the last also what it lost while it was closed
-Operation = tuple[float, int, int, float, float]  # time, op, target, value, until
 Span = tuple[float, float, float]  # start, end, value
-
-
-class Faults(NamedTuple):
-    """The plan and what it has done so far. E operations, the last one at infinity."""
-
-    time_s: F8  # (B, E) rising
-    op: I1  # (B, E)
-    target: I4  # (B, E)
-    value: F8  # (B, E)
-    until: F8  # (B, E)
-    next: I4  # (B,) first operation that is still to come
-    telemetry: F8  # (B, W) what samples are multiplied by; NaN = there are none
-    crash_share: F8  # (B, W) share of new pods that loop until crash_until_s
-    crash_until_s: F8  # (B, W)
-    blocked: I1  # (B, G) 1: the provider has no nodes of this group
-    lost_s: F8  # (B, N) when a lost node died
-    gone_s: F8  # (B, N) when its object goes
-    n_lost: I4  # (B,)
-    heals: I1  # (B,) HEALS_*: whether node groups replace nodes that they lost
-    owed: I1  # (B, N) 1: the group replaces this lost node
-    missing: I4  # (B, G) replacements that wait for the group to be open again
-    dead_pod_s: F8  # (B, W) pod-seconds of this tick in which requests went to pods that were dead
-    any_dead: I1  # (B,)
-
-
-def pack_faults(
-    scenarios: Sequence[Scenario], seeds: Sequence[int], heals: Sequence[int], W: int, G: int, N: int
-) -> Faults:
-    """Plans of a batch, side by side."""
-    plans = [plan_of(s, seed) for s, seed in zip(scenarios, seeds, strict=True)]
-    B, E = len(plans), max(map(len, plans)) + 1
-    columns = [np.full((B, E), fill) for fill in (math.inf, 0.0, 0.0, 0.0, 0.0)]
-    for b, plan in enumerate(plans):
-        for i, operation in enumerate(plan):
-            for column, number in zip(columns, operation, strict=True):
-                column[b, i] = number
-    time_s, op, target, value, until = columns
-    return Faults(
-        time_s=time_s,
-        op=op.astype(np.int8),
-        target=target.astype(np.int32),
-        value=value,
-        until=until,
-        next=np.zeros(B, np.int32),
-        telemetry=np.ones((B, W)),
-        crash_share=np.zeros((B, W)),
-        crash_until_s=np.full((B, W), -math.inf),
-        blocked=np.zeros((B, G), np.int8),
-        lost_s=np.full((B, N), -math.inf),
-        gone_s=np.full((B, N), math.inf),
-        n_lost=np.zeros(B, np.int32),
-        heals=np.array(heals, np.int8),
-        owed=np.zeros((B, N), np.int8),
-        missing=np.zeros((B, G), np.int32),
-        dead_pod_s=np.zeros((B, W)),
-        any_dead=np.zeros(B, np.int8),
-    )
 
 
 def plan_of(scenario: Scenario, seed: int) -> list[Operation]:
     """All operations of one cluster by time; of equal times in the order of their kinds, then targets."""
-    return sorted([*_factors(scenario, seed), *_losses(scenario, seed)], key=lambda o: (o[0], o[1], o[2]))
+    return sorted(
+        [*_factors(scenario, seed), *_losses(scenario, seed), *_reclaims(scenario, seed)],
+        key=lambda o: (o[0], o[1], o[2]),
+    )
 
 
 def _spans(scenario: Scenario, seed: int, kind: str) -> list[tuple[Fault, list[tuple[float, float]]]]:
@@ -106,7 +51,9 @@ def _factors(scenario: Scenario, seed: int) -> Iterable[Operation]:
     changes = _spans(scenario, seed, "price-change")
     for g, group in enumerate(groups):
         spans = [(*w, f.factor) for f, found in changes if _priced(f, group) for w in found]
-        yield from ((t, OP_PRICE, g, group_price(group) * x, 0.0) for t, x in steps(spans, math.prod))
+        if group.capacity_type == "spot":
+            spans += price_spans(scenario, group)
+        yield from ((t, OP_PRICE, g, group.price_usd_per_h * x, 0.0) for t, x in steps(spans, math.prod))
     for w, workload in enumerate(workloads):
         pulls = _of_workload(_spans(scenario, seed, "slow-image-pulls"), workload.name, lambda f: f.factor)
         yield from ((t, OP_START, w, workload.start_delay_s * x, 0.0) for t, x in steps(pulls, math.prod))
@@ -117,9 +64,15 @@ def _factors(scenario: Scenario, seed: int) -> Iterable[Operation]:
     yield from ((t, OP_API, 0, x, 0.0) for t, x in steps(slow, sum))
 
 
-def group_price(group: NodeGroup) -> float:
-    """USD/h of a node of this group while nothing has changed it."""
-    return group.machine.price_usd_per_h
+def price_spans(scenario: Scenario, group: NodeGroup) -> list[Span]:
+    """The spot market's price over time as factors on the group's price."""
+    found = [p for p in scenario.spot.series if p.instance_type == group.machine.name and p.zone in ("", group.zone)]
+    found = [p for p in found if p.zone] or found
+    ends = [p.from_s for p in found[1:]] + [scenario.horizon_s]
+    price = group.price_usd_per_h
+    if not found:
+        return []
+    return [(p.from_s, end, p.usd_per_h / price) for p, end in zip(found, ends, strict=True) if price > 0]
 
 
 def steps(spans: list[Span], combine: Callable[[list[float]], float]) -> list[tuple[float, float]]:
@@ -138,7 +91,7 @@ def _priced(fault: Fault, group: NodeGroup) -> bool:
     return (
         fault.pool in (None, group.spec.name)
         and (not fault.instance_types or group.machine.name in fault.instance_types)
-        and fault.capacity_type in (None, group.labels["karpenter.sh/capacity-type"])
+        and fault.capacity_type in (None, group.capacity_type)
     )
 
 
@@ -149,7 +102,8 @@ def _losses(scenario: Scenario, seed: int) -> Iterable[Operation]:
     outages = _spans(scenario, seed, "zone-loss")
     for g, group in enumerate(groups):
         mine = [(f, w) for f, found in outages if f.zone == group.zone for w in found]
-        yield from ((t, OP_BLOCK, g, x, 0.0) for t, x in steps([(*w, 1.0) for _, w in mine], lambda on: min(sum(on), 1.0)))
+        shut = [w for _, w in mine] + stockouts(scenario, group, seed)
+        yield from ((t, OP_BLOCK, g, x, 0.0) for t, x in steps([(*w, 1.0) for w in shut], lambda on: min(sum(on), 1.0)))
         yield from ((w[0], OP_LOSE_GROUP, g, f.gone_after_s, 0.0) for f, w in mine)
     for fault in scenario.faults:
         if fault.kind == "node-crash":
@@ -159,6 +113,35 @@ def _losses(scenario: Scenario, seed: int) -> Iterable[Operation]:
                 if not fault.workloads or workload.name in fault.workloads:
                     spans = windows(fault, seed, scenario.horizon_s)
                     yield from ((start, OP_CRASH_LOOP, w, fault.share, end) for start, end in spans)
+
+
+def _reclaims(scenario: Scenario, seed: int) -> Iterable[Operation]:
+    """Spot interruptions, and the recommendations that come before them."""
+    spot = scenario.spot
+    for g, group in enumerate(node_groups(scenario.cluster)):
+        for t, rank in interruptions(scenario, group, seed):
+            lead_s = min(spot.rebalance_lead_s, t)
+            yield (t - lead_s, OP_RECOMMEND, g, float(rank), spot.notice_s + lead_s)
+            yield (t, OP_INTERRUPT, g, float(rank), spot.notice_s)
+
+
+def stockouts(scenario: Scenario, group: NodeGroup, seed: int) -> list[tuple[float, float]]:
+    """Spans in which the spot market has no machine of the group."""
+    if group.capacity_type != "spot" or not scenario.spot.interruptions:
+        return []
+    key = f"{group.machine.name}/{group.zone}"
+    return [(s.at_s, s.until_s) for s in shocks(scenario.spot, group.machine, key, seed, scenario.horizon_s)]
+
+
+def interruptions(scenario: Scenario, group: NodeGroup, seed: int) -> list[tuple[float, int]]:
+    """(time, rank) of the notices that nodes of a spot group get."""
+    if group.capacity_type != "spot" or not scenario.spot.interruptions:
+        return []
+    key = f"{group.machine.name}/{group.zone}"
+    most, horizon_s = group.spec.max_nodes, scenario.horizon_s
+    shared = shocks(scenario.spot, group.machine, key, seed, horizon_s)
+    alone = single_notices(scenario.spot, group.machine, group.name, most, seed=seed, horizon_s=horizon_s)
+    return sorted([*alone, *shock_notices(scenario.spot, shared, group.name, most, seed=seed, horizon_s=horizon_s)])
 
 
 def _crashes(fault: Fault, scenario: Scenario, seed: int) -> Iterable[Operation]:
@@ -171,4 +154,3 @@ def _crashes(fault: Fault, scenario: Scenario, seed: int) -> Iterable[Operation]
         else:
             points = crash_ranks(fault, pool.name, pool.max_nodes, seed=seed, horizon_s=scenario.horizon_s)
             yield from ((t, OP_LOSE_RANK, index, float(rank), fault.gone_after_s) for t, rank in points)
-
