@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from envs.cluster import ClusterSpec
+from envs.discounts import CommittedUse
 from envs.faults import Fault
 from envs.intent import Intent
 from envs.spot import SpotMarket
@@ -74,6 +75,7 @@ class Scenario:
     intent: Intent = field(default_factory=Intent)
     faults: tuple[Fault, ...] = ()
     spot: SpotMarket = field(default_factory=SpotMarket)
+    committed_use: CommittedUse | None = None  # on the bill only: no autoscaler knows of it
     stacks: tuple[Stack, ...] = ()  # run when the user names none
     provider: str = "aws"
     region: str = "us-east-1"

@@ -19,11 +19,12 @@ from envs.cluster import (
     Toleration,
     Workload,
 )
+from envs.discounts import CommittedUse
 from envs.errors import InputError
 from envs.intent import Intent
 from envs.nearest import did_you_mean
 from envs.scenario import GeneratedDemand, NoiseModel, TraceDemand
-from envs.scenario_models import MAX_NODES, IntentDoc, NodePoolDoc, NoiseDoc, ScenarioDoc
+from envs.scenario_models import MAX_NODES, IntentDoc, NodePoolDoc, NoiseDoc, PricesDoc, ScenarioDoc
 from envs.stack_file import hpa_from_document
 from envs.workload_models import DemandDoc, PdbDoc, ServiceDoc, WorkloadDoc
 
@@ -71,6 +72,12 @@ def build_intent(doc: IntentDoc) -> Intent:
         max_node_removals_per_h=limit(doc.max_node_removals_per_h),
         autonomy=doc.autonomy,
     )
+
+
+def build_committed_use(doc: PricesDoc) -> CommittedUse | None:
+    """None where there is no commitment, or one of nothing."""
+    promise = doc.committed_use
+    return CommittedUse(promise.usd_per_h, promise.discount) if promise and promise.usd_per_h > 0 else None
 
 
 def build_noise(doc: NoiseDoc) -> NoiseModel:

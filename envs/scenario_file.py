@@ -19,7 +19,15 @@ from envs.errors import InputError
 from envs.fault_models import build_faults
 from envs.nearest import did_you_mean
 from envs.scenario import Scenario, TraceDemand
-from envs.scenario_build import DAY_S, Place, build_cluster, build_demand, build_intent, build_noise
+from envs.scenario_build import (
+    DAY_S,
+    Place,
+    build_cluster,
+    build_committed_use,
+    build_demand,
+    build_intent,
+    build_noise,
+)
 from envs.scenario_checks import check_fit, check_traces
 from envs.scenario_expand import Origin, expand_document
 from envs.scenario_models import ScenarioDoc
@@ -217,6 +225,7 @@ def _build(doc: ScenarioDoc, place: Place) -> Scenario:
             horizon_s=doc.days * DAY_S,
             at=(place.file, place.folder),
         ),
+        committed_use=build_committed_use(doc.prices),
         stacks=resolve_stacks(doc, place),
         provider=doc.provider,
         region=doc.region,

@@ -121,6 +121,13 @@ class InstanceTypeDoc(Strict):
         return self
 
 
+class CommittedUseDoc(Strict):
+    """A promise to spend so much an hour on on-demand nodes, used or not, at a discount (a savings plan)."""
+
+    usd_per_h: UsdPerHour = Field(ge=0, le=1e6, description="Paid every hour, used or not.")
+    discount: Share = Field(ge=0, lt=1, description="Off on-demand prices, on what the commitment covers.")
+
+
 class PricesDoc(Strict):
     """What the prices of the built-in book are changed to."""
 
@@ -128,6 +135,9 @@ class PricesDoc(Strict):
     discount: Share = Field(0.0, ge=0, lt=1, description="Off every on-demand price (0.2 or 20%).")
     commitment: Literal["none", "1y", "3y"] = Field(
         "none", description="Price every node as under a commitment of 1 or 3 years, where the book has it."
+    )
+    committed_use: CommittedUseDoc | None = Field(
+        None, description="A commitment by the hour; default none. It changes the bill, not what autoscalers choose."
     )
     overrides: dict[str, UsdPerHour] = Field(
         default_factory=dict, max_length=2000, description="Price per instance type, before the discount."

@@ -93,7 +93,8 @@ class _CellSink:
     def __init__(self, cell: Cell, folder: Path, index: int, report: Report) -> None:
         scenario = cell.row.scenario
         self.names = Names.of(scenario.cluster)
-        self.fold = HourFold(self.names, scenario.cluster.instance_types, row_s(scenario.tick_s))
+        types, length = scenario.cluster.instance_types, row_s(scenario.tick_s)
+        self.fold = HourFold(self.names, types, length, scenario.committed_use)
         self._file = TimelineWriter(
             folder,
             cell.row.stack.name,
