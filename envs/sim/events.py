@@ -52,9 +52,12 @@ def collect_events(s: Any, b: int, start_s: float, end_s: float) -> int:
 
 @inner
 def collect_faults(s: Any, b: int, end_s: float, k: int) -> int:
-    """Add the plan's operations and the ends of lost nodes that are due until end_s; the number of events then."""
+    """Add the plan's operations and the ends of lost nodes that are due until end_s; the number of events then.
+
+    An operation at the very edge of two ticks belongs to the later one: a price holds for whole ticks.
+    """
     room = s.scratch.event_s.shape[1]
-    while s.faults.time_s[b, s.faults.next[b]] <= end_s and k < room:
+    while s.faults.time_s[b, s.faults.next[b]] < end_s and k < room:
         s.scratch.event_s[b, k] = s.faults.time_s[b, s.faults.next[b]]
         s.scratch.event_kind[b, k] = FAULT_EVENT
         s.scratch.event_id[b, k] = s.faults.next[b]

@@ -52,6 +52,7 @@ class Faults(NamedTuple):
     doomed_group: I4  # (B, N) its group, which may replace it
     n_doomed: I4  # (B,)
     dead_pod_s: F8  # (B, W) pod-seconds of this tick in which requests went to pods that were dead
+    dead_share: F8  # (B, W) part of the tick in which there were any
     any_dead: I1  # (B,)
 
 
@@ -89,5 +90,6 @@ def pack_faults(
         doomed_group=np.zeros((B, N), np.int32),
         n_doomed=np.zeros(B, np.int32),
         dead_pod_s=np.zeros((B, W)),
+        dead_share=np.zeros((B, W)),
         any_dead=np.zeros(B, np.int8),
     )

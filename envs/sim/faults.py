@@ -221,6 +221,7 @@ def count_dead_endpoints(s: Any, b: int, start_s: float, end_s: float) -> None:
     s.faults.any_dead[b] = 0
     for w in range(s.faults.dead_pod_s.shape[1]):
         s.faults.dead_pod_s[b, w] = 0.0
+        s.faults.dead_share[b, w] = 0.0
     for n in range(s.nodes.hi[b]):
         if s.nodes.phase[b, n] != NODE_LOST:
             continue
@@ -229,7 +230,9 @@ def count_dead_endpoints(s: Any, b: int, start_s: float, end_s: float) -> None:
         p = s.nodes.first_pod[b, n] if overlap_s > 0.0 else -1
         while p >= 0:
             if s.pods.phase[b, p] == POD_STARTING and s.pods.ready_s[b, p] <= lost_s:
-                s.faults.dead_pod_s[b, s.pods.workload[b, p]] += overlap_s
+                w = s.pods.workload[b, p]
+                s.faults.dead_pod_s[b, w] += overlap_s
+                s.faults.dead_share[b, w] = max(s.faults.dead_share[b, w], overlap_s / (end_s - start_s))
                 s.faults.any_dead[b] = 1
             p = s.pods.next_n[b, p]
 

@@ -152,7 +152,7 @@ def serve_workload(s: Any, b: int, w: int, arrivals: float, tick: int, row: int,
     starting, pending = float(flow.n_starting[b, w]), float(flow.n_pending[b, w])
     saturated, late, homeless = 0.0, 0.0, 0.0
     kind = s.service.kind[b, w]
-    lost = lost_requests(s, b, w, arrivals)
+    lost = lost_requests(s, b, w, arrivals, replicas)
     arrivals -= lost
     if kind in (QUEUE, BATCH):
         good, bad, backlog, busy = _work(s, b, w, arrivals, replicas, tick, dt)
@@ -198,12 +198,16 @@ def serve_workload(s: Any, b: int, w: int, arrivals: float, tick: int, row: int,
 
 
 @inner
-def lost_requests(s: Any, b: int, w: int, arrivals: float) -> float:
-    """Requests of a service that go to pods of a dead node; what queues hold is taken up by others."""
-    dead_s = s.faults.dead_pod_s[b, w]
-    if dead_s <= 0.0 or s.service.kind[b, w] in (QUEUE, BATCH):
+def lost_requests(s: Any, b: int, w: int, arrivals: float, replicas: float) -> float:
+    """Requests of a service that go to pods of a dead node; what queues hold is taken up by others.
+
+    For the part of the tick in which D dead pods are listed beside `replicas` live ones: D / (D + replicas).
+    """
+    part = s.faults.dead_share[b, w]
+    if part <= 0.0 or s.service.kind[b, w] in (QUEUE, BATCH):
         return 0.0
-    return arrivals * dead_s / (dead_s + max(s.flow.ready_pod_s[b, w], 0.0))
+    dead = s.faults.dead_pod_s[b, w] / (part * s.clock.tick_s[b])
+    return arrivals * part * dead / (dead + replicas)
 
 
 @inner
