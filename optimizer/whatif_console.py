@@ -17,9 +17,7 @@ if TYPE_CHECKING:
 
     from optimizer.whatif import WhatIf
 
-RESILIENCE_KEY = (
-    "bad requests and dollars beyond the same stack and seed without faults, until an hour after each fault"
-)
+RESILIENCE_KEY = "bad requests and dollars beyond the same stack and seed without faults, to an hour after each"
 MAX_PARTS = 8  # namespaces, teams or pools that are listed one by one
 
 
