@@ -50,6 +50,10 @@ def tune(
         float | None,
         typer.Option("--violation-price", min=0.0, help="Of a bad share of 1 at an SLO of 99.9 %, x ideal cost."),
     ] = None,
+    calibrate: Annotated[
+        bool,
+        typer.Option("--calibrate/--no-calibrate", help="Take a replica's capacity from the history where it tells."),
+    ] = True,
     top: Annotated[int, typer.Option(min=1, help="Workloads to show, those that move most dollars first.")] = 20,
     patch: Annotated[str, typer.Option(help="Patch files for: hpa or keda.")] = "hpa",
     max_gap: Annotated[str, typer.Option(help="Longest gap in the history to bridge, such as 2h.")] = "1h",
@@ -57,9 +61,18 @@ def tune(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")] = False,
 ) -> None:
     run_history(
-        from_history, scenario, stack=stack, days=days, price=price, top=top, patch=patch, max_gap=max_gap, out=out,
+        from_history,
+        scenario,
+        stack=stack,
+        days=days,
+        price=price,
+        calibrate=calibrate,
+        top=top,
+        patch=patch,
+        max_gap=max_gap,
+        out=out,
         as_json=as_json,
-    )  # fmt: skip
+    )
 
 
 def run_history(
@@ -69,6 +82,7 @@ def run_history(
     stack: str = "",
     days: int = 14,
     price: float | None = None,
+    calibrate: bool = True,
     top: int = 20,
     patch: str = "hpa",
     max_gap: str = "1h",
@@ -90,7 +104,7 @@ def run_history(
     today = load_stack(stack) if stack else (world.stacks or (load_stack("hpa-default"),))[0]
     history = read_history(files, max_gap_s=parse_duration(max_gap, field="--max-gap"))
     base = price if price is not None else world.intent.violation_price
-    options = Options(days=days, violation_price=base)
+    options = Options(days=days, violation_price=base, calibrate=calibrate)
     with _bar() as progress:
         result = replay_history(world, today, history, options, progress=progress)
     from policies.replay_table import dump
