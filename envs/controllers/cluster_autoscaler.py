@@ -277,7 +277,8 @@ def ca_loop(
 ) -> None:
     """One loop of cluster b at time now_s: nodes to add per group in out.add, to remove in out.remove.
 
-    counts: n_ready, n_starting, n_pending (B, W), the pods that are alive. Nodes in phase NODE_BOOTING are upcoming, those in NODE_DRAINING are deletions in flight. Only
+    counts: n_ready, n_starting, n_pending (B, W), the pods that are alive. Nodes in phase NODE_BOOTING
+    are upcoming, those in NODE_DRAINING are deletions in flight. Only
     `state`, `out` and the expander's random stream are different afterwards.
     """
     begin(cfg, nodes, state, out, b, now_s)

@@ -174,7 +174,8 @@ def find_preemption(
 ) -> int:
     """Node on which a pod of class w should preempt, or -1. Victims: scratch.victims[b, :n_victims[b]].
 
-    After `schedule_one` found no node for the class. counts: n_ready, n_starting, n_pending (B, W). Stops after max(100, 10 % of the nodes that
+    After `schedule_one` found no node for the class. counts: n_ready, n_starting, n_pending (B, W).
+    Stops after max(100, 10 % of the nodes that
     could help) candidates, once one of them breaks no budget. Equal nodes: the first one looked at.
     """
     potential = 0
