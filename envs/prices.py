@@ -124,7 +124,7 @@ class PriceBook:
         share = discount_share(self.discounts, provider=self.provider, name=name)
         other = {kind: table.get(name, region) for kind, table in self.tables.items()}
         return PricedType(
-            instance=_instance(shape, usd_per_h * (1 - share)),
+            instance=_instance(shape, usd_per_h * (1 - share), other.get("spot")),
             provider=self.provider,
             region=region,
             list_usd_per_h=usd_per_h,
@@ -187,7 +187,7 @@ def load_book(path: Path | str, *, provider: str = "custom") -> PriceBook:
     return read_book(Path(path), provider=provider)
 
 
-def _instance(shape: Shape, price_usd_per_h: float) -> InstanceType:
+def _instance(shape: Shape, price_usd_per_h: float, spot_usd_per_h: float | None) -> InstanceType:
     return InstanceType(
         name=shape.name,
         vcpu=shape.vcpu,
@@ -198,6 +198,7 @@ def _instance(shape: Shape, price_usd_per_h: float) -> InstanceType:
         price_usd_per_h=price_usd_per_h,
         gpu=shape.gpu,
         arch=shape.arch,
+        spot_price_usd_per_h=spot_usd_per_h,
     )
 
 

@@ -128,7 +128,7 @@ def names_of(scenario: Scenario) -> Names:
         group_pool=tuple(g.pool for g in groups),
         group_type=tuple(g.machine.name for g in groups),
         group_zone=tuple(g.zone for g in groups),
-        group_capacity_type=tuple(g.spec.capacity_type for g in groups),
+        group_capacity_type=tuple(g.capacity_type for g in groups),
     )
 
 

@@ -175,7 +175,7 @@ def _pool(doc: NodePoolDoc, where: str, file: Path | None) -> NodePool:
         name=doc.name,
         instance_types=tuple(doc.instance_types),
         zones=tuple(doc.zones),
-        capacity_type=doc.capacity_type,
+        capacity_types=tuple(doc.bought),
         min_nodes=doc.min_nodes,
         max_nodes=doc.max_nodes,
         initial_nodes=min(max(doc.initial_nodes, doc.min_nodes), doc.max_nodes),
@@ -186,6 +186,12 @@ def _pool(doc: NodePoolDoc, where: str, file: Path | None) -> NodePool:
         daemon_cpu=doc.daemon_cpu,
         daemon_memory_gib=doc.daemon_memory,
         weight=doc.weight,
+        limit_cpu=float("inf") if doc.limits.cpu is None else doc.limits.cpu,
+        limit_memory_gib=float("inf") if doc.limits.memory is None else doc.limits.memory,
+        consolidate_after_s=doc.disruption.consolidate_after,
+        consolidation_policy=doc.disruption.consolidation_policy,
+        budgets=None if doc.disruption.budgets is None else tuple(b.build() for b in doc.disruption.budgets),
+        expire_after_s=doc.expire_after,
     )
 
 

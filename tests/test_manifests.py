@@ -10,7 +10,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from envs.cluster import AntiAffinity, DisruptionBudget, SpreadConstraint, Toleration, Workload
+from envs.cluster import AntiAffinity, DisruptionBudget, NodeBudget, SpreadConstraint, Toleration, Workload
 from envs.errors import InputError
 from envs.manifest_files import parse_manifests
 from envs.manifests import draft_from_manifests, draft_from_objects
@@ -115,16 +115,17 @@ def test_a_node_pool_offers_types_that_meet_its_requirements(scenario: Scenario)
     assert web.zones == ("us-east-1a", "us-east-1b")
     assert web.taints[0].key == "dedicated"
     assert (web.max_nodes, web.weight, dict(web.labels)) == (50, 10, {"pool": "web"})
+    assert (web.limit_cpu, web.limit_memory_gib, web.capacity_types) == (200, 800, ("spot", "on-demand"))
+    assert (web.consolidation_policy, web.consolidate_after_s) == ("WhenEmptyOrUnderutilized", 60)
+    assert (web.budgets, web.expire_after_s) == ((NodeBudget(0.1, True),), 720 * 3600)
     assert {pool.daemon_cpu for pool in scenario.cluster.node_pools} == {0.15}
 
 
 def test_what_has_no_equal_is_noted_and_guesses_are_marked(draft: Draft) -> None:
     notes = "\n".join(draft.notes)
     for word in (
-        *("cron trigger", "scaling to zero", "cpu-brand NotIn old", "capacity type spot"),
-        "expireAfter 720h",
+        *("cron trigger", "scaling to zero", "cpu-brand NotIn old", "limits of"),
         *(
-            "disruption (WhenEmptyOrUnderutilized after 1m",
             "1 Service",
             "init container",
             "held at 3 replicas",

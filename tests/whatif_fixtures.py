@@ -36,12 +36,12 @@ def scenario(*, days: float = 3.0, workloads: int = 6, hostile: bool = False) ->
         ),
         node_pools=(
             NodePool("general", ("m7i.xlarge", "m7i.2xlarge"), zones=("a", "b")),
-            NodePool("batch", ("c7i.xlarge",), capacity_type="spot"),
+            NodePool("batch", ("c7i.xlarge",), capacity_types=("spot",)),
         ),
         instance_types=(
             InstanceType("m7i.xlarge", 4, 16, 3.92, 14.9, 58, 0.2016),
             InstanceType("m7i.2xlarge", 8, 32, 7.91, 30.0, 58, 0.4032),
-            InstanceType("c7i.xlarge", 4, 8, 3.92, 7.0, 58, 0.1785),
+            InstanceType("c7i.xlarge", 4, 8, 3.92, 7.0, 58, 0.1785, spot_price_usd_per_h=0.1785),
         ),
         name="toy",
     )

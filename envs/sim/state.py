@@ -88,6 +88,8 @@ class Groups(NamedTuple):
     boot_mean_s: F8  # (B, G)
     boot_cv: F8  # (B, G)
     priority_tier: I4  # (B, G) expander priority; -2147483648 = no match
+    spot: BOOL = np.zeros((0, 0), np.bool_)  # (B, G) bought on the spot market; empty = none is
+    hazard: F8 = np.zeros((0, 0))  # (B, G) interruptions per node-hour; empty = none
 
 
 class Nodes(NamedTuple):
