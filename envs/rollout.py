@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from envs.demand import Demand, rate_quantile
 from envs.matching import hard_taints_tolerated, matches_node_affinity
+from envs.measured_loop import Decide, MeasuredLoop
 from envs.scenario import Scenario
 from envs.sim.cluster_sim import ClusterSim
 from envs.sim.pack import Case
@@ -32,12 +33,16 @@ def rollout(
     days: float | None = None,
     sink: Sink | None = None,
     progress: Callable[[float], None] | None = None,
+    decide: Decide | None = None,
 ) -> Rollout:
     """Run `stack` on `scenario` for its horizon (or the first `days`); one Timeline per day to `sink`.
 
-    progress is called with simulated days done. Equal scenario, stack, seed and version give equal
-    bytes; the demand does not depend on the stack.
+    progress is called with simulated days done. decide: asked for a plan at its own period, from measurements
+    only; a stack with `replay` needs one (`optimizer.replay_control.simulate` brings it). Equal scenario, stack,
+    seed and version give equal bytes; the demand does not depend on the stack.
     """
+    if stack.replay is not None and decide is None:
+        raise ValueError(f"stack {stack.name} replays the past: run it by optimizer.replay_control.simulate")
     began = time.monotonic()
     demand = Demand.pack([scenario], [seed])
     sim = ClusterSim([case_of(scenario, stack, seed, demand)], rows=rows_per_day(scenario))
@@ -46,10 +51,11 @@ def rollout(
     total = max(round(horizon_s / scenario.tick_s), 1)
     names = names_of(scenario)
     chunk = rows_per_day(scenario) * sim.row_ticks
+    advance = sim.run if decide is None else MeasuredLoop(sim, decide).run
     for arrivals in _ahead(demand, total, chunk):
         sim.clear_rows()
         first, n = sim.tick, arrivals.shape[1]
-        sim.run(arrivals)
+        advance(arrivals)
         if sink is not None:
             sink(timeline_of(sim, names, first, n))
         if progress is not None:

@@ -137,6 +137,26 @@ class SchedulerProfile:
 
 
 @dataclass(frozen=True)
+class Replay:
+    """The HPA's target and scale-down window follow what each workload's measured past asks for.
+
+    Every `every_s` the past is replayed under 75 set-points (docs/design/replay.md), averaged over `beliefs` about the
+    capacity of a replica, and the best one is written. violation_price: of a bad share of 1 at an SLO of
+    99.9 %, in multiples of ideal cost; None: the intent's. belief_scale: by how much the capacity is believed to
+    be off, to see what a wrong calibration costs.
+    """
+
+    every_s: float = 3600.0
+    backfill_s: float = 7 * 86_400.0
+    beliefs: tuple[float, ...] = (0.85, 1.0, 1.15)
+    belief_scale: float = 1.0
+    violation_price: float | None = None
+    prior_weight: float = 0.2
+    half_life_s: float = 2 * 86_400.0
+    halving: bool = True
+
+
+@dataclass(frozen=True)
 class Stack:
     """`replicas` scales workloads, `nodes` scales pools, `scheduler` binds pods."""
 
@@ -146,3 +166,4 @@ class Stack:
     nodes: ClusterAutoscaler | StaticNodes = field(default_factory=ClusterAutoscaler)
     scheduler: SchedulerProfile = field(default_factory=SchedulerProfile)
     use_workload_hpa: bool = True  # a workload's own HPA (from manifests) wins over `replicas`
+    replay: Replay | None = None  # None: settings stay as they are

@@ -83,6 +83,7 @@ def document_of(stack: Stack) -> dict[str, Any]:
     nodes["kind"] = "static" if isinstance(stack.nodes, StaticNodes) else "cluster-autoscaler"
     if isinstance(stack.nodes, ClusterAutoscaler):
         nodes["priorities"] = [{"value": v, "patterns": list(p)} for v, p in stack.nodes.priorities]
+    replay = {} if stack.replay is None else {"replay": _plain(asdict(stack.replay))}
     scheduler = _plain(asdict(stack.scheduler))
     scheduler["fit_resources"] = dict(stack.scheduler.fit_resources)
     scheduler["fit_shape"] = [{"utilization": u, "score": s} for u, s in stack.scheduler.fit_shape]
@@ -90,6 +91,7 @@ def document_of(stack: Stack) -> dict[str, Any]:
         **{"name": stack.name, "description": stack.description},
         **{"replicas": replicas, "nodes": nodes, "scheduler": scheduler},
         "use_workload_hpa": stack.use_workload_hpa,
+        **replay,
     }
 
 

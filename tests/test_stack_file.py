@@ -27,7 +27,7 @@ from envs.stack_file import (
 
 SHIPPED = [
     *("hpa-cpu-50", "hpa-cpu-60", "hpa-cpu-70", "hpa-default"),
-    *("most-allocated", "rps-target", "static-p95", "static-peak"),
+    *("most-allocated", "replay", "replay-cpu", "rps-target", "static-p95", "static-peak"),
 ]
 
 
@@ -139,7 +139,7 @@ def test_a_stack_spelled_out() -> None:
 @pytest.mark.parametrize(
     ("yaml", "said"),
     [
-        ("replcas: {}", 'line 1: replcas: unknown key; did you mean "replicas"?'),
+        ("replcas: {}", 'line 1: replcas: unknown key; did you mean "replicas" or "replay"?'),
         (
             "replicas:\n  metrics:\n  - {tagret: 50}",
             "line 3: replicas.metrics[0].tagret: unknown key; did you",

@@ -20,7 +20,7 @@ from envs.sim.queueing import load_tables
 from envs.sim.random import seed_streams
 from envs.sim.state import Groups, empty_nodes, empty_pods
 from envs.sim.world import Money, Scratch, Sim
-from envs.stack import ClusterAutoscaler, HpaSpec, Stack, StaticReplicas
+from envs.stack import ClusterAutoscaler, HpaBehavior, HpaSpec, ScalingRules, Stack, StaticReplicas
 
 KINDS = {"service": SERVICE, "queue": QUEUE, "batch": BATCH}
 BALANCING = {"random": 0, "least_request": 1, "pooled": 2}
@@ -83,7 +83,7 @@ def pack(cases: Sequence[Case], *, rows: int, warmup_ticks: int) -> Sim:
     dt = cases[0].scenario.tick_s
     history = int(np.ceil(HISTORY_S / dt)) + 3
     nodes, pods = empty_nodes(B, W, N, classes.req.shape[2]), empty_pods(B, W, P)
-    hpa = pack_hpa(hpa_specs(cases, W), **hpa_defaults(cases, W)._asdict())
+    hpa = pack_hpa(hpa_specs(cases, W), **hpa_defaults(cases, W)._asdict(), reserve=_reserve(cases))
     autoscalers = [c.stack.nodes if isinstance(c.stack.nodes, ClusterAutoscaler) else None for c in cases]
     clock = _pack_clock(cases, autoscalers, W, G, N, P, warmup_ticks)
     shapes = [node_groups(c) for c in clusters]
@@ -119,6 +119,14 @@ def pack(cases: Sequence[Case], *, rows: int, warmup_ticks: int) -> Sim:
         ca_out=empty_ca_output(groups, nodes),
         static_replicas=_static(cases, W),
     )
+
+
+def _reserve(cases: Sequence[Case]) -> HpaSpec | None:
+    """The longest windows that replay may write while the simulation runs."""
+    if all(case.stack.replay is None for case in cases):
+        return None
+    longest = ScalingRules(stabilization_s=1800)
+    return HpaSpec(behavior=HpaBehavior(scale_up=ScalingRules(), scale_down=longest))
 
 
 def _static(cases: Sequence[Case], W: int) -> Any:

@@ -18,7 +18,10 @@ _KINDS = {
 
 def describe(stack: Stack) -> str:
     """ "HPA on CPU at 80 %; Cluster Autoscaler (least-waste); LeastAllocated scheduling"."""
-    return "; ".join([_replicas(stack.replicas), _nodes(stack.nodes), f"{stack.scheduler.fit_strategy} scheduling"])
+    replicas = _replicas(stack.replicas)
+    if stack.replay is not None:
+        replicas += ", its target and scale-down window set by replaying each workload's past"
+    return "; ".join([replicas, _nodes(stack.nodes), f"{stack.scheduler.fit_strategy} scheduling"])
 
 
 def _replicas(replicas: HpaSpec | StaticReplicas) -> str:
@@ -51,7 +54,7 @@ def _flatten(value: Any, path: str = "") -> dict[str, str]:
     """Settings of a stack by dotted path; which kind of thing a part is counts as one of them."""
     if is_dataclass(value) and not isinstance(value, type):
         kind = type(value).__name__
-        found = {path: _KINDS.get(kind, kind)} if path in {"replicas", "nodes"} else {}
+        found = {path: _KINDS.get(kind, kind)} if path in {"replicas", "nodes", "replay"} else {}
         for item in fields(value):
             if path or item.name not in _SKIPPED:
                 found |= _flatten(getattr(value, item.name), f"{path}.{item.name}" if path else item.name)
