@@ -81,7 +81,7 @@ def pack(cases: Sequence[Case], *, rows: int, warmup_ticks: int) -> Sim:
     G = groups.price.shape[1]
     N, P = max(map(node_slots, clusters)), max(map(pod_slots, cases))
     dt = cases[0].scenario.tick_s
-    history = int(np.ceil(HISTORY_S / dt)) + 3
+    history = 1 << (int(np.ceil(HISTORY_S / dt)) + 2).bit_length()  # a power of two (measure.place_in)
     nodes, pods = empty_nodes(B, W, N, classes.req.shape[2]), empty_pods(B, W, P)
     hpa = pack_hpa(hpa_specs(cases, W), **hpa_defaults(cases, W)._asdict(), reserve=_reserve(cases))
     autoscalers = [c.stack.nodes if isinstance(c.stack.nodes, ClusterAutoscaler) else None for c in cases]
@@ -106,7 +106,7 @@ def pack(cases: Sequence[Case], *, rows: int, warmup_ticks: int) -> Sim:
         rows=empty_rows(B, rows, W, G),
         clock=clock,
         money=_pack_money(groups),
-        scratch=_scratch(B, W, N, P),
+        scratch=_scratch(B, W, N, P, G),
         rng=seed_streams([c.seed for c in cases]),
         tables=load_tables(),
         hpa=hpa,
@@ -256,10 +256,12 @@ def _pack_money(groups: Groups) -> Money:
     return Money(weight / np.maximum(weight + mem * GIB_USD_PER_H, 1e-12), np.maximum(cpu, 1e-9), np.maximum(mem, 1e-9))
 
 
-def _scratch(B: int, W: int, N: int, P: int) -> Scratch:
+def _scratch(B: int, W: int, N: int, P: int, G: int) -> Scratch:
     events = P + N + 64
     return Scratch(
-        node_cpu=np.zeros((B, N)), node_mem=np.zeros((B, N)), granted=np.zeros((B, W)), wanted=np.zeros((B, W)),
+        node_cpu=np.zeros((B, N)), node_s=np.zeros((B, G)), node_usd=np.zeros((B, G)), core_usd=np.zeros((B, G)),
+        gib_usd=np.zeros((B, G)), used_usd=np.zeros((B, G)), paid_usd=np.zeros((B, G)),
+        granted=np.zeros((B, W)), wanted=np.zeros((B, W)),
         failed=np.zeros((B, W), np.int32), passes=np.zeros(B, np.int32), event_s=np.zeros((B, events)),
         event_kind=np.zeros((B, events), np.int32), event_id=np.zeros((B, events), np.int32),
     )  # fmt: skip
