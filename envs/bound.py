@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 F8 = NDArray[np.float64]
 # Prices of a bad request and of a waiting one, in what a request costs that keeps its slot busy all the time.
-PRICES = 1.25 * 1.6 ** np.arange(28)
-WAITS = np.array([0.0, 1.0, 1.26, 1.6, 2.0, 2.6, 3.5, 5.0])
+PRICES: F8 = np.asarray(1.25 * 1.6 ** np.arange(28.0), np.float64)
+WAITS: F8 = np.array([0.0, 1.0, 1.26, 1.6, 2.0, 2.6, 3.5, 5.0])
 VOID = -1e12  # a table's value below it says nothing
 
 

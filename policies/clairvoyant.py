@@ -120,13 +120,13 @@ def service_lines(table: ServiceTable, price: F8) -> _Line:
 
 
 def _between(least: F8, waits: F8, prices: F8) -> F8:
-    """(len(waits), len(prices)): least (Q, E) between its nodes, VOID beyond them."""
+    """(len(waits), len(prices)): least (Q, E) between its nodes, NaN beyond them."""
     across = _weights(PRICES, prices) @ least.T  # (E', Q)
     return np.asarray(_weights(WAITS, waits) @ across.T)
 
 
 def _weights(nodes: F8, at: F8) -> F8:
-    """(len(at), len(nodes)) weights of straight lines between nodes; a row beyond them has weight in VOID's way."""
+    """(len(at), len(nodes)) weights of straight lines between nodes; NaN beyond them."""
     out = np.zeros((len(at), len(nodes)))
     k = np.clip(np.searchsorted(nodes, at, side="right") - 1, 0, len(nodes) - 2)
     f = (at - nodes[k]) / (nodes[k + 1] - nodes[k])
