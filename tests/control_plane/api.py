@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 Json = dict[str, Any]
+WATCH_S = 600.0  # silence after which a watch is opened anew; the server sends bookmarks every minute
 PATCH = "application/merge-patch+json"
 
 
@@ -57,35 +58,31 @@ class Api:
         return self.call("DELETE", path)
 
     def watch(self, path: str, stop: threading.Event) -> Iterator[tuple[str, Json]]:
-        """(ADDED | MODIFIED | DELETED, object) from now on, what is there already included; ends with `stop`."""
+        """(ADDED | MODIFIED | DELETED, object), what is there already first; ends with the server once `stop` is set.
+
+        After a broken connection everything is listed again, and what is missing from the list was DELETED.
+        """
+        known: dict[str, Json] = {}
         while not stop.is_set():
             try:
-                yield from self._watch_once(path, stop)
-            except (OSError, http.client.HTTPException, json.JSONDecodeError):
+                for what, thing in self._watch_once(path, known):
+                    uid = thing["metadata"]["uid"]
+                    known.pop(uid, None) if what == "DELETED" else known.update({uid: thing})
+                    yield what, thing
+            except (OSError, ApiError, http.client.HTTPException, json.JSONDecodeError):
                 stop.wait(0.5)
 
-    def _watch_once(self, path: str, stop: threading.Event) -> Iterator[tuple[str, Json]]:
-        connection = self._connect(5.0)
-        query = urlencode({"watch": "1", "allowWatchBookmarks": "true", "timeoutSeconds": "86400"})
+    def _watch_once(self, path: str, known: dict[str, Json]) -> Iterator[tuple[str, Json]]:
+        listing = self.get(path)
+        there = {thing["metadata"]["uid"]: thing for thing in listing["items"]}
+        yield from [("DELETED", thing) for uid, thing in known.items() if uid not in there]
+        yield from (("MODIFIED" if uid in known else "ADDED", thing) for uid, thing in list(there.items()))
+        revision = listing["metadata"]["resourceVersion"]
+        query = {"watch": "1", "resourceVersion": revision, "allowWatchBookmarks": "true", "timeoutSeconds": "86400"}
+        connection = self._connect(WATCH_S)
         try:
-            connection.request("GET", f"{path}?{query}", None, self._headers("application/json"))
-            answer = connection.getresponse()
-            if answer.status != 200:
-                stop.wait(0.5)
-                return
-            buffer = b""
-            while not stop.is_set():
-                try:
-                    piece = answer.read1(1 << 16)
-                except TimeoutError:
-                    continue
-                if not piece:
-                    return
-                *lines, buffer = (buffer + piece).split(b"\n")
-                for line in filter(None, lines):
-                    event = json.loads(line)
-                    if event["type"] in ("ADDED", "MODIFIED", "DELETED"):
-                        yield event["type"], event["object"]
+            connection.request("GET", f"{path}?{urlencode(query)}", None, self._headers("application/json"))
+            yield from _watched(connection.getresponse())
         finally:
             connection.close()
 
@@ -106,6 +103,21 @@ class Api:
 
     def _headers(self, kind: str) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.token}", "Content-Type": kind, "Accept": "application/json"}
+
+
+def _watched(answer: http.client.HTTPResponse) -> Iterator[tuple[str, Json]]:
+    """Events of one open watch, until the server ends it or says that the revision is too old."""
+    if answer.status != 200:
+        raise ApiError(answer.status, "watch refused")
+    buffer = b""
+    while piece := answer.read1(1 << 16):
+        *lines, buffer = (buffer + piece).split(b"\n")
+        for line in filter(None, lines):
+            event = json.loads(line)
+            if event["type"] == "ERROR":
+                return
+            if event["type"] != "BOOKMARK":
+                yield event["type"], event["object"]
 
 
 def _message(text: str) -> str:

@@ -130,7 +130,7 @@ def available(api: Api) -> bool:
     """Whether the API server reaches the groups."""
     for group, version in GROUPS.items():
         status = api.get(f"/apis/apiregistration.k8s.io/v1/apiservices/{version}.{group}").get("status", {})
-        if not any(c["type"] == "Available" and c["status"] == "True" for c in status.get("conditions", [])):
+        if not any(c["type"] == "Available" and c["status"] == "True" for c in status.get("conditions") or []):
             return False
     return True
 

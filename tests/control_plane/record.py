@@ -11,6 +11,7 @@ periods, start delays, grace times and metric windows are divided by N (not with
 from __future__ import annotations
 
 import argparse
+import contextlib
 import re
 import sys
 import threading
@@ -40,6 +41,7 @@ from tests.control_plane.speeds import check_speed, flags_of
 from tests.control_plane.world import World
 
 WARMUP_S = 300.0
+PODS_S = 60.0  # wall seconds for the first pods to be Ready
 LAG_S = 0.1  # wall seconds after a tick's end until it is served: watches deliver within that
 _TRIED = re.compile(r'"Attempting to schedule pod" pod="[^"/]*/([^"]+)"')
 
@@ -69,6 +71,7 @@ def record(
         "speed": speed,
         "start_s": -scenario.warmup_s,
         "end_s": scenario.horizon_s,
+        "first_pods": "pending" if karpenter else "ready",
         "metric_age_s": shadow.metric_age_s,
         "scenario": document,
         "load": load,
@@ -96,9 +99,14 @@ class Player:
         try:
             register(self.api, server.port)
             until(lambda: available(self.api), "the metrics APIs")
+            if not self.karpenter:
+                self._create_workloads()
+                self._wait_pods()
             world.clock = asked.clock = clock = PlayClock.starting(-self.scenario.warmup_s, self.speed)
             world.follow(self.api, karpenter=self.karpenter)
-            self._create_workloads()
+            if self.karpenter:
+                self._create_workloads()
+            self._create_autoscalers()
             self._run(world, clock, progress)
         finally:
             world.close()
@@ -121,7 +129,11 @@ class Player:
         for node in nodes:
             self.api.create("/api/v1/nodes", node)
         daemons = sum(_has_daemons(self.scenario, node) for node in nodes)
-        until(lambda: self._running("kube-system") >= daemons and self._open_nodes() >= len(nodes), "the fixed nodes")
+        until(
+            lambda: self._running("kube-system") >= daemons and self._open_nodes() >= len(nodes),
+            "the fixed nodes",
+            120.0,
+        )
 
     def _running(self, namespace: str) -> int:
         pods = self.api.get(f"/api/v1/namespaces/{namespace}/pods")["items"]
@@ -143,10 +155,17 @@ class Player:
                 self.api.create(f"/apis/policy/v1/namespaces/{space}/poddisruptionbudgets", budget)
             body = objects.deployment(i, w, self.shadow.initial[i], self.speed, names)
             self.api.create(f"/apis/apps/v1/namespaces/{space}/deployments", body)
-        for i, w in enumerate(workloads):
+
+    def _wait_pods(self) -> None:
+        """The replay starts with every pod Ready that fits; what does not fit is Pending from the start."""
+        with contextlib.suppress(TimeoutError):
+            until(lambda: self._running(objects.NAMESPACE) >= sum(self.shadow.initial), "the first pods", PODS_S)
+
+    def _create_autoscalers(self) -> None:
+        for i, w in enumerate(self.scenario.cluster.workloads):
             hpa = objects.autoscaler(i, w, self.stack, self.speed)
             if hpa is not None:
-                self.api.create(f"/apis/autoscaling/v2/namespaces/{space}/horizontalpodautoscalers", hpa)
+                self.api.create(f"/apis/autoscaling/v2/namespaces/{objects.NAMESPACE}/horizontalpodautoscalers", hpa)
 
     def _run(self, world: World, clock: PlayClock, progress: Callable[[float], None] | None) -> None:
         dt = self.shadow.dt

@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
-
-import numpy as np
 
 from tests.control_plane.course import Change, Course, add_span, as_steps, empty_course
 from tests.control_plane.recording import Recording
@@ -113,29 +110,14 @@ def _inside(start_s: float, end_s: float, horizon_s: float) -> float:
     return max(min(end_s, horizon_s) - max(start_s, 0.0), 0.0)
 
 
-def sync_phases(recording: Recording, workloads: int, period_s: float) -> tuple[list[float | None], float]:
-    """Phase of each workload's HPA syncs in [0, period), and the period as measured.
-
-    The HPA controller takes a workload up again one period after it was done with it, so that the true
-    period is a few milliseconds longer. None: the workload was never looked at.
-    """
+def sync_times(recording: Recording, workloads: int, period_s: float) -> list[list[float]]:
+    """When the HPA controller looked at each workload; several metrics are asked for in one look."""
     times: list[list[float]] = [[] for _ in range(workloads)]
     for event in recording.of("sync"):
         own = times[event["w"]]
-        if not own or event["t"] - own[-1] > 0.5 * period_s:  # several metrics are asked for in one sync
+        if not own or event["t"] - own[-1] > 0.5 * period_s:
             own.append(event["t"])
-    gaps = np.concatenate([np.diff(own) for own in times] or [np.zeros(0)])
-    usual = gaps[np.abs(gaps - period_s) < 0.2 * period_s]
-    measured = float(usual.mean()) if len(usual) else period_s
-    return [_phase(own, measured) for own in times], measured
-
-
-def _phase(times: list[float], period_s: float) -> float | None:
-    """Circular mean of times modulo the period."""
-    if not times:
-        return None
-    angle = np.angle(np.exp(2j * np.pi * np.array(times) / period_s).mean())
-    return float(angle / (2 * np.pi) % 1.0 * period_s)
+    return times
 
 
 def karpenter_events(recording: Recording) -> dict[str, int]:
@@ -144,8 +126,3 @@ def karpenter_events(recording: Recording) -> dict[str, int]:
     for event in recording.of("event"):
         counts[event["reason"]] = counts.get(event["reason"], 0) + 1
     return counts
-
-
-def unknown(recording: Recording) -> dict[str, Any]:
-    """What a reader may want to know beside the courses."""
-    return {"speed": recording.header["speed"], "versions": recording.header["versions"]}

@@ -1,7 +1,8 @@
 """The file format of a recording: gzipped JSON lines, a header and then events in the order of their time.
 
-Header: format, versions, scenario (a whole document), load (columns of requests/s), speed, start_s, end_s and what
-the replayer chose (metric ages). Events, all with `t` in scenario seconds and `k`:
+Header: format, versions, scenario (a whole document), load (columns of requests/s), speed, start_s, end_s, whether
+the first pods were ready or pending at start_s, and what the replayer chose (metric ages). Events, all with `t` in
+scenario seconds and `k`:
 
     pod       p number, s created (w, name) | bound (n) | ready | deleted | gone, rv
     machine   n number, pool, type, zone, capacity, price USD/h

@@ -19,6 +19,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -113,7 +114,7 @@ class Supervisor:
             self._until(lambda name=crd["metadata"]["name"]: self._established(f"{path}/{name}"), "kube-apiserver")
 
     def _established(self, path: str) -> bool:
-        conditions = self.api.get(path).get("status", {}).get("conditions", [])
+        conditions = self.api.get(path).get("status", {}).get("conditions") or []
         return any(c["type"] == "Established" and c["status"] == "True" for c in conditions)
 
     def _prove_controllers(self) -> None:
@@ -125,6 +126,9 @@ class Supervisor:
         path = "/apis/apps/v1/namespaces/default/deployments"
         self._until(lambda: bool(self.api.create(path, body)), "kube-apiserver")
         self._until(self._probe_judged, "kube-controller-manager")
+        self._until(lambda: _healthy(self.ports["kwok"], "/healthz"), "kwok")
+        if self.settings.karpenter_types is not None:
+            self._until(lambda: _healthy(self.ports["karpenter_health"], "/readyz"), "karpenter")
         self.api.delete(f"{path}/probe?propagationPolicy=Foreground")
         self._until(lambda: not self.api.get("/api/v1/namespaces/default/pods")["items"], "kube-controller-manager")
 
@@ -157,6 +161,12 @@ class Supervisor:
                 process.kill()
         for process in self.running.values():
             process.wait()
+
+
+def _healthy(port: int, path: str) -> bool:
+    """Whether that port of localhost answers 200. Raises OSError while nobody listens."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
+        return bool(answer.status == 200)
 
 
 def _stop_on_signal(_number: int, _frame: FrameType | None) -> None:

@@ -16,7 +16,7 @@ from tests.control_plane.compare import match_changes, onsets
 from tests.control_plane.course import Change, add_span, as_steps
 from tests.control_plane.frozen import freeze, thawed
 from tests.control_plane.objects import autoscaler, deployment
-from tests.control_plane.recorded import recorded_course, sync_phases
+from tests.control_plane.recorded import recorded_course, sync_times
 from tests.control_plane.recording import Recording, read_recording, write_recording
 from tests.control_plane.speeds import check_speed, flags_of
 from tests.control_plane.stages import READY_DELAY, READY_JITTER
@@ -105,12 +105,11 @@ def test_spans_and_steps_fall_on_their_ticks() -> None:
     assert list(as_steps([(15.0, 3), (40.0, 5)], 4, 15.0, 1)) == [3, 3, 5, 5]
 
 
-def test_phases_and_period_of_syncs_are_found() -> None:
+def test_looks_of_the_hpa_controller_are_found() -> None:
     events = [{"t": 4.0 + 15.02 * i, "k": "sync", "w": 0, "m": m, "v": 1} for i in range(50) for m in ("cpu", "rps")]
-    phases, period = sync_phases(Recording({}, events), 2, 15.0)
-    assert period == pytest.approx(15.02)
-    assert phases[0] == pytest.approx(4.0, abs=0.01)
-    assert phases[1] is None
+    first, second = sync_times(Recording({}, events), 2, 15.0)
+    assert first == [4.0 + 15.02 * i for i in range(50)]
+    assert second == []
 
 
 def test_a_file_that_is_no_recording_is_refused(tmp_path: Path) -> None:

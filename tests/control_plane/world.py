@@ -61,19 +61,16 @@ class World:
         self.counted = 0
         self.seen: dict[str, Any] = {}
         self.stop = threading.Event()
-        self.threads: list[threading.Thread] = []
 
     def follow(self, api: Api, *, karpenter: bool) -> None:
         """Start the watches."""
         for kind, path in {**WATCHES, **(KARPENTER_WATCHES if karpenter else {})}.items():
             thread = threading.Thread(target=self._follow, args=(api, kind, path), daemon=True)
             thread.start()
-            self.threads.append(thread)
 
     def close(self) -> None:
+        """No more lines; the threads end with the API server."""
         self.stop.set()
-        for thread in self.threads:
-            thread.join(10)
 
     def add(self, kind: str, **fields: Any) -> None:
         """One line of the recording, now."""
@@ -113,7 +110,8 @@ class World:
         handle: Callable[[str, Json], None] = getattr(self, f"_on_{kind}")
         for what, thing in api.watch(path, self.stop):
             with self.lock:
-                handle(what, thing)
+                if not self.stop.is_set():
+                    handle(what, thing)
 
     def _on_pod(self, what: str, thing: Json) -> None:
         meta, status = thing["metadata"], thing.get("status", {})
@@ -127,7 +125,7 @@ class World:
         if not pod.node and thing["spec"].get("nodeName"):
             pod.node = self._host(thing["spec"]["nodeName"])
             self.add("pod", p=pod.number, s="bound", n=self._machine(pod.node).number, rv=revision)
-        ready = any(c["type"] == "Ready" and c["status"] == "True" for c in status.get("conditions", []))
+        ready = any(c["type"] == "Ready" and c["status"] == "True" for c in status.get("conditions") or [])
         if ready and not pod.ready and not pod.deleted:
             pod.ready, pod.ready_s = True, self.clock.now()
             self.changes.append((pod.ready_s, pod.workload, 1))
@@ -154,7 +152,7 @@ class World:
         machine = self._machine(host)
         self._describe(machine, meta["labels"])
         self._stage(machine, "joined", meta)
-        if any(c["type"] == "Ready" and c["status"] == "True" for c in thing.get("status", {}).get("conditions", [])):
+        if any(c["type"] == "Ready" and c["status"] == "True" for c in thing.get("status", {}).get("conditions") or []):
             self._stage(machine, "ready", meta)
         taints = [t["key"] for t in thing["spec"].get("taints", [])]
         self._tainted(machine, "disrupted", "karpenter.sh/disrupted" in taints, meta)
@@ -217,7 +215,10 @@ class World:
         if what == "DELETED" or not _of_karpenter(thing) or not self._changed(key, count):
             return
         self.add(
-            "event", reason=thing["reason"], about=f"{about['kind']} {about['name']}", message=thing["message"][:200]
+            "event",
+            reason=thing["reason"],
+            about=f"{about.get('kind', '')} {about.get('name', '')}",
+            message=thing["message"][:200],
         )
 
     def _changed(self, key: str, value: Any) -> bool:
