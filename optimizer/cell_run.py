@@ -36,9 +36,9 @@ class Task:
 
 
 def default_simulate() -> Simulate:
-    from envs.rollout import rollout
+    from optimizer.replay_control import simulate
 
-    return rollout
+    return simulate
 
 
 def run_cell(task: Task, report: Report) -> int:
