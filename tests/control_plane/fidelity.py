@@ -104,6 +104,7 @@ def page(entries: list[Entry]) -> str:
     total = sum(e.found.bindings.judged for e in entries)
     agreed = sum(e.found.bindings.agreed for e in entries)
     kept = len(entries) - len(short)
+    shown = [*table(entries), "", "## Where it falls short", "", *(short or ["Nowhere."]), "", "## Each recording"]
     return "\n".join(
         [
             INTRO.rstrip(),
@@ -111,13 +112,7 @@ def page(entries: list[Entry]) -> str:
             f"{kept} of {len(entries)} recordings keep every bar; the scheduler's choice is among our equal best in",
             f"{agreed} of {total} bindings.",
             "",
-            *table(entries),
-            "",
-            "## Where it falls short",
-            "",
-            *(short or ["Nowhere."]),
-            "",
-            "## Each recording",
+            *shown,
             *(line for e in entries for line in section(e)),
             "",
         ]
