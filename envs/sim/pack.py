@@ -11,6 +11,7 @@ import numpy as np
 from envs.cluster import ClusterSpec, Workload
 from envs.controllers.cluster_autoscaler import empty_ca_output, empty_ca_state, pack_autoscaler
 from envs.controllers.hpa_pack import HpaDefaults, empty_hpa_sample, empty_hpa_state, pack_hpa
+from envs.controllers.scaler_pack import ScalerCase, loop_events, pack_scalers
 from envs.controllers.scheduler import pack_profile, scheduler_scratch
 from envs.scenario import Scenario
 from envs.sim.backlog import BATCH_PERIOD_S, cohorts_needed
@@ -33,20 +34,18 @@ MAX_POD_SLOTS = 4_000_000
 
 @dataclass(frozen=True)
 class Case:
-    """One cluster of a batch. replicas: fixed count per workload for StaticReplicas, else None."""
+    """One cluster of a batch.
+
+    replicas: fixed count per workload for StaticReplicas, else None. floors: per workload, the replicas of
+    each window of a ScheduleSpec, else None.
+    """
 
     scenario: Scenario
     stack: Stack
     seed: int
     first_rps: Any  # (W,) load at the start
     replicas: Any = None  # (W,) int
-
-
-def hpa_of(stack: Stack, w: Workload) -> HpaSpec:
-    """The HPA in force for workload w: its own object where it has one, else the stack's."""
-    if stack.use_workload_hpa and isinstance(w.hpa, HpaSpec):
-        return w.hpa
-    return stack.replicas if isinstance(stack.replicas, HpaSpec) else HpaSpec()
+    floors: Any = None  # (W, windows) int
 
 
 def initial_replicas(w: Workload, rps: float) -> int:
@@ -59,7 +58,7 @@ def initial_replicas(w: Workload, rps: float) -> int:
 
 def most_replicas(stack: Stack, w: Workload) -> int:
     """The most pods that anything may ask for of workload w."""
-    return max(hpa_of(stack, w).max_replicas or 0, w.max_replicas, w.min_replicas, w.initial_replicas or 0)
+    return max(stack.hpa_of(w).max_replicas or 0, w.max_replicas, w.min_replicas, w.initial_replicas or 0)
 
 
 def pod_slots(case: Case) -> int:
@@ -95,6 +94,7 @@ def pack(cases: Sequence[Case], *, rows: int, warmup_ticks: int) -> Sim:
         pool_max=clock.pool_max,
     )
     service = _pack_service(cases, W)
+    scalers = pack_scalers([_scaler_case(c, warmup_ticks) for c in cases], hpa.spec["min_replicas"])
     return Sim(
         classes=classes,
         topology=topology,
@@ -106,7 +106,7 @@ def pack(cases: Sequence[Case], *, rows: int, warmup_ticks: int) -> Sim:
         rows=empty_rows(B, rows, W, G),
         clock=clock,
         money=_pack_money(groups),
-        scratch=_scratch(B, W, N, P, G),
+        scratch=_scratch(B, W, N, P + loop_events(scalers, dt), G),
         rng=seed_streams([c.seed for c in cases]),
         tables=load_tables(),
         hpa=hpa,
@@ -118,6 +118,7 @@ def pack(cases: Sequence[Case], *, rows: int, warmup_ticks: int) -> Sim:
         ca_state=empty_ca_state(classes, topology, groups, nodes, pods),
         ca_out=empty_ca_output(groups, nodes),
         static_replicas=_static(cases, W),
+        scalers=scalers,
     )
 
 
@@ -134,10 +135,26 @@ def _static(cases: Sequence[Case], W: int) -> Any:
     out = np.zeros((len(cases), W), np.int32)
     for b, case in enumerate(cases):
         for i, w in enumerate(case.scenario.cluster.workloads):
-            own = case.stack.use_workload_hpa and w.hpa is not None
-            fixed = isinstance(case.stack.replicas, StaticReplicas) and not own
-            out[b, i] = case.replicas[i] if fixed else -1
+            out[b, i] = case.replicas[i] if isinstance(case.stack.scaler_of(w), StaticReplicas) else -1
     return out
+
+
+def _scaler_case(case: Case, warmup_ticks: int) -> ScalerCase:
+    """What the loops above the HPAs need to know of a cluster."""
+    scenario = case.scenario
+    workloads = scenario.cluster.workloads
+    boot_s = max(pool.boot_delay_s for pool in scenario.cluster.node_pools)
+    return ScalerCase(
+        scalers=[case.stack.scaler_of(w) for w in workloads],
+        min_replicas=[w.min_replicas for w in workloads],
+        capacity_rps=[w.service.capacity_rps for w in workloads],
+        lead_s=[w.start_delay_s + boot_s for w in workloads],
+        floors=case.floors if case.floors is not None else [()] * len(workloads),
+        batch=[w.kind == "batch" for w in workloads],
+        start_utc=scenario.start_utc,
+        span_s=(-warmup_ticks * scenario.tick_s, scenario.horizon_s),
+        seed=case.seed,
+    )
 
 
 def hpa_specs(cases: Sequence[Case], W: int) -> list[list[HpaSpec]]:
@@ -145,7 +162,7 @@ def hpa_specs(cases: Sequence[Case], W: int) -> list[list[HpaSpec]]:
     specs = [[HpaSpec()] * W for _ in cases]
     for b, case in enumerate(cases):
         for i, w in enumerate(case.scenario.cluster.workloads):
-            specs[b][i] = hpa_of(case.stack, w)
+            specs[b][i] = case.stack.hpa_of(w)
     return specs
 
 
@@ -246,7 +263,7 @@ def _pack_clock(
 
 
 def _sync_period(case: Case) -> float:
-    return hpa_of(case.stack, case.scenario.cluster.workloads[0]).sync_period_s
+    return case.stack.hpa_of(case.scenario.cluster.workloads[0]).sync_period_s
 
 
 def _pack_money(groups: Groups) -> Money:

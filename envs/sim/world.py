@@ -60,3 +60,4 @@ class Sim(NamedTuple):
     ca_state: Any
     ca_out: Any
     static_replicas: I4  # (B, W) fixed count, -1 = the HPA decides
+    scalers: Any  # envs.controllers.scaler_pack.Scalers

@@ -46,12 +46,14 @@ def render(result: WhatIf, *, command: str = "") -> str:
     return _template().render(
         style=Markup(_own_file("style.css")),
         script=Markup(_own_file("page.js")),
-        plotly=Markup(_plotly()),
-        data=Markup(_json_block(chart_data(result))),
+        plotly=Markup(plotly_js()),
+        data=Markup(json_block(chart_data(result))),
         scenario=about.scenario,
         setting=words.setting(about.scenario, about.days, len(about.seeds)),
         headline=words.headline(result.table),
         lines=lines,
+        has_bound="above_bound" in result.table,
+        slo_bound=_slo_bound(result.table),
         max_usd=max(line.cost_usd for line in lines) or 1.0,
         split=_money_split(result.by_pool),
         budgets=_budgets(result),
@@ -65,6 +67,13 @@ def render(result: WhatIf, *, command: str = "") -> str:
         command=command,
         drawn=MAX_ROWS,
     )
+
+
+def _slo_bound(table: pd.DataFrame) -> float | None:
+    """USD of the bound at the scenario's objectives, where all rows have the same."""
+    if "bound_at_slo_usd" not in table or table["bound_at_slo_usd"].nunique() != 1:
+        return None
+    return float(table["bound_at_slo_usd"].iloc[0])
 
 
 def _frames(result: WhatIf) -> list[tuple[str, pd.DataFrame]]:
@@ -104,12 +113,12 @@ def _own_file(name: str) -> str:
     return (files("optimizer.report") / name).read_text(encoding="utf-8")
 
 
-def _plotly() -> str:
+def plotly_js() -> str:
     """plotly.js, whole (4.8 MB): the page then needs nothing else. It comes with the plotly package."""
     return (files("plotly") / "package_data" / "plotly.min.js").read_text(encoding="utf-8")
 
 
-def _json_block(data: dict[str, Any]) -> str:
+def json_block(data: dict[str, Any]) -> str:
     """JSON that no HTML parser can end early: `<`, `>` and `&` as escapes."""
     text = json.dumps(data, separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
