@@ -142,7 +142,7 @@ def test_progress_counts_days_and_cells_up_to_the_end(tmp_path):
     assert steps[0] == whatif.Step(0, 2, 0.0, 5.0)
     assert steps[-1] == whatif.Step(2, 2, 5.0, 5.0)
     assert [s.days_done for s in steps] == sorted(s.days_done for s in steps)
-    assert len({s.days_done for s in steps}) == 13  # three days a cell, each run with and without interruptions
+    assert len({s.days_done for s in steps}) == 7
 
 
 def test_days_cut_the_horizon():
