@@ -15,11 +15,12 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from envs.cluster import NodeBudget
 from envs.errors import InputError
 from envs.hpa_models import HpaModel
 from envs.nearest import did_you_mean
 from envs.schema_errors import describe_validation_error, validate
-from envs.stack import ClusterAutoscaler, HpaSpec, Stack, StaticNodes
+from envs.stack import ClusterAutoscaler, HpaSpec, Karpenter, Stack, StaticNodes
 from envs.stack_models import StackModel
 from envs.yaml_reader import YamlDocument, read_yaml
 
@@ -81,6 +82,8 @@ def document_of(stack: Stack) -> dict[str, Any]:
         replicas["kind"] = "static"
     nodes = _plain(asdict(stack.nodes))
     nodes["kind"] = "static" if isinstance(stack.nodes, StaticNodes) else "cluster-autoscaler"
+    if isinstance(stack.nodes, Karpenter):
+        nodes |= _karpenter_fields(stack.nodes)
     if isinstance(stack.nodes, ClusterAutoscaler):
         nodes["priorities"] = [{"value": v, "patterns": list(p)} for v, p in stack.nodes.priorities]
     replay = {} if stack.replay is None else {"replay": _plain(asdict(stack.replay))}
@@ -93,6 +96,21 @@ def document_of(stack: Stack) -> dict[str, Any]:
         "use_workload_hpa": stack.use_workload_hpa,
         **replay,
     }
+
+
+def _karpenter_fields(karpenter: Karpenter) -> dict[str, Any]:
+    """What plain data does not say by itself: the kind, Never, and budgets as they are written."""
+    fields: dict[str, Any] = {"kind": "karpenter", "budgets": [_budget(b) for b in karpenter.budgets]}
+    for key in ("consolidate_after_s", "expire_after_s"):
+        if math.isinf(getattr(karpenter, key)):
+            fields[key] = "Never"
+    return fields
+
+
+def _budget(budget: NodeBudget) -> dict[str, Any]:
+    nodes = f"{budget.nodes * 100:.10g}%" if budget.is_share else round(budget.nodes)
+    given: dict[str, Any] = {"nodes": nodes, "reasons": list(budget.reasons)}
+    return given | ({"schedule": budget.schedule, "duration": budget.duration_s} if budget.schedule else {})
 
 
 def stack_schema() -> dict[str, Any]:
