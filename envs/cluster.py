@@ -178,7 +178,7 @@ class Workload:
     anti_affinity: tuple[AntiAffinity, ...] = ()
     pdb: DisruptionBudget | None = None
     safe_to_evict: bool = True
-    hpa: object | None = None  # envs.stack.HpaSpec read from the user's own manifest, else None
+    hpa: object | None = None  # envs.stack.HpaSpec or KedaSpec of the user's own manifest, else None
 
 
 @dataclass(frozen=True)

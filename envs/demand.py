@@ -79,16 +79,20 @@ class Demand:
         return out
 
 
-def rate_quantile(scenario: Scenario, w: int, q: float) -> float:
+def rate_quantile(scenario: Scenario, w: int, q: float, *, during: Sequence[Sequence[float]] | None = None) -> float:
     """Load of workload w that a share q of the horizon's ticks stays at or below, requests/s, without noise.
 
-    For a batch workload the hours' means count, in units/s, not the moments at which they are delivered.
+    during: only the ticks that start within one of these (from_s, to_s). For a batch workload the hours'
+    means count, in units/s, not the moments at which they are delivered.
     """
     only = dataclasses.replace(scenario.cluster, workloads=(scenario.cluster.workloads[w],))
     quiet = NoiseModel(enabled=False)
     alone = dataclasses.replace(scenario, cluster=only, demand=(scenario.demand[w],), warmup_s=0.0, noise=quiet)
     demand = Demand.pack([alone], [scenario.seed])
     rates = demand.rates(0, max(1, round(scenario.horizon_s / scenario.tick_s)))[0, :, 0]
+    if during is not None:
+        at_s = np.arange(len(rates)) * scenario.tick_s
+        rates = rates[np.any([(a <= at_s) & (at_s < z) for a, z in during] or [at_s < 0], axis=0)]
     if only.workloads[0].kind == "batch":
         rates = rates[rates > 0] * scenario.tick_s / 3600.0
     return float(np.quantile(rates, q)) if len(rates) else 0.0

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numpy.typing import NDArray
 
+from envs.cron_windows import windows
 from envs.demand import Demand, rate_quantile
 from envs.matching import hard_taints_tolerated, matches_node_affinity
 from envs.measured_loop import Decide, MeasuredLoop
@@ -18,7 +19,7 @@ from envs.sim.pack import Case
 from envs.sim.pack_placement import node_groups, requests
 from envs.sim.queueing import load_tables, replicas_needed
 from envs.sim.rows import timeline_of
-from envs.stack import Stack, StaticReplicas
+from envs.stack import ScheduleSpec, Stack, StaticReplicas
 from envs.timeline import Names, Rollout, Sink
 
 DAY_S = 86400.0
@@ -99,10 +100,24 @@ def case_of(scenario: Scenario, stack: Stack, seed: int, demand: Demand) -> Case
     """
     hours = [scenario.tick_s / 3600.0 if w.kind == "batch" else 1.0 for w in scenario.cluster.workloads]
     first = demand.rates(0, 1)[0, 0, : len(hours)] * hours
-    replicas = None
-    if isinstance(stack.replicas, StaticReplicas):
-        replicas = [static_count(scenario, stack.replicas, w) for w in range(len(scenario.cluster.workloads))]
-    return Case(scenario, stack, seed, first, replicas)
+    scalers = [stack.scaler_of(w) for w in scenario.cluster.workloads]
+    replicas = [static_count(scenario, s, w) if isinstance(s, StaticReplicas) else 0 for w, s in enumerate(scalers)]
+    floors = [schedule_floors(scenario, s, w) if isinstance(s, ScheduleSpec) else () for w, s in enumerate(scalers)]
+    return Case(scenario, stack, seed, first, replicas, floors)
+
+
+def schedule_floors(scenario: Scenario, spec: ScheduleSpec, w: int) -> tuple[int, ...]:
+    """Replicas that each window of a schedule keeps: given, or for a quantile of the load in its own hours."""
+    workload = scenario.cluster.workloads[w]
+    floors = []
+    for window in spec.windows:
+        if window.load_quantile is None:
+            floors.append(window.min_replicas or 0)
+            continue
+        opened = windows(window.start, window.end, window.timezone, scenario.start_utc, (0.0, scenario.horizon_s))
+        rps = rate_quantile(scenario, w, window.load_quantile, during=opened)
+        floors.append(int(np.ceil(rps / (workload.service.capacity_rps * spec.utilization) - 1e-9)))
+    return tuple(floors)
 
 
 def static_count(scenario: Scenario, static: StaticReplicas, w: int) -> int:

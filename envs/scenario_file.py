@@ -134,7 +134,7 @@ def _spell_out_stacks(schema: dict[str, Any], parts: dict[str, Any]) -> None:
     parts["StackModel"] = stack
     schema["properties"]["stacks"]["items"] = {"anyOf": [{"type": "string"}, {"$ref": "#/$defs/StackModel"}]}
     hpa = parts["WorkloadDoc"]["properties"]["hpa"]
-    hpa["anyOf"] = [{"$ref": "#/$defs/HpaModel"}, {"type": "null"}]
+    hpa["anyOf"] = [{"$ref": "#/$defs/HpaModel"}, {"$ref": "#/$defs/KedaModel"}, {"type": "null"}]
 
 
 _REPEATED = {

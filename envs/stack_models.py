@@ -14,6 +14,7 @@ from envs.errors import InputError
 from envs.hpa_models import HpaModel, StaticReplicasModel, other_fields
 from envs.pool_models import DurationOrNever, NodeBudgetModel
 from envs.quantities import parse_memory, parse_number
+from envs.scaler_models import ForecastModel, KedaModel, ScheduleModel
 from envs.schema_types import Count, Duration, Share, StrictModel
 
 _CA, _SCHED, _STACK = spec.ClusterAutoscaler(), spec.SchedulerProfile(), spec.Stack(name="")
@@ -258,6 +259,16 @@ def _kind_or(default: str) -> Discriminator:
     return Discriminator(kind)
 
 
+ReplicasModel = Annotated[
+    Annotated[HpaModel, Tag("hpa")]
+    | Annotated[StaticReplicasModel, Tag("static")]
+    | Annotated[KedaModel, Tag("keda")]
+    | Annotated[ForecastModel, Tag("forecast")]
+    | Annotated[ScheduleModel, Tag("schedule")],
+    _kind_or("hpa"),
+]
+
+
 class StackModel(StrictModel):
     """A stack: what scales the replicas, what scales the nodes, and how pods are placed."""
 
@@ -265,10 +276,8 @@ class StackModel(StrictModel):
     """Name in tables and on the command line; default the file's name."""
     description: str = Field(default="", max_length=500)
     """One sentence: when people use it."""
-    replicas: Annotated[
-        Annotated[HpaModel, Tag("hpa")] | Annotated[StaticReplicasModel, Tag("static")], _kind_or("hpa")
-    ] = HpaModel()
-    """The replica autoscaler: kind hpa or static. Default the HPA with its own defaults."""
+    replicas: ReplicasModel = HpaModel()
+    """The replica autoscaler: kind hpa, keda, forecast, schedule or static. Default the HPA with its own defaults."""
     nodes: Annotated[
         Annotated[ClusterAutoscalerModel, Tag("cluster-autoscaler")]
         | Annotated[KarpenterModel, Tag("karpenter")]
@@ -280,6 +289,8 @@ class StackModel(StrictModel):
     """The kube-scheduler's profile. Default its own defaults."""
     use_workload_hpa: bool = _STACK.use_workload_hpa
     """true: a workload's own HPA (from manifests) wins over `replicas`."""
+    per_workload: dict[str, ReplicasModel] = Field(default={}, max_length=20_000)
+    """Name of a workload: its own replica autoscaler, which wins over everything else."""
     replay: ReplayModel | None = None
     """Settings of the HPAs follow each workload's own measured past; default they stay as they are."""
 
@@ -292,8 +303,9 @@ class StackModel(StrictModel):
     def build(self, name: str) -> spec.Stack:
         """The stack, called `name` where the document does not say."""
         parts = (self.replicas.build(), self.nodes.build(), self.scheduler.build())
+        own = tuple((workload, model.build()) for workload, model in self.per_workload.items())
         replay = self.replay.build() if self.replay is not None else None
-        return spec.Stack(self.name or name, self.description, *parts, self.use_workload_hpa, replay)
+        return spec.Stack(self.name or name, self.description, *parts, self.use_workload_hpa, own, replay)
 
 
 def _limit(most: float | None) -> float:

@@ -260,7 +260,7 @@ class WorkloadDoc(Strict):
     safe_to_evict: bool = Field(_WORKLOAD.safe_to_evict, description="false: blocks the Cluster Autoscaler.")
     hpa: dict[str, Any] | None = Field(
         None,
-        description="The workload's own HPA, spelled as `replicas` in a stack file; default the stack's.",
+        description="The workload's own HPA or ScaledObject, as `replicas` in a stack file; default the stack's.",
     )
 
     @model_validator(mode="after")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -12,54 +12,6 @@ from envs.errors import InputError
 
 if TYPE_CHECKING:
     from optimizer.from_history import Progress, Replayed
-
-HELP = """For each of your services, the autoscaler setting that its own past asks for, with the dollars.
-
-Replays each workload's measured load under today's setting and 75 others (targets x scale-down windows), each under
-three beliefs about the capacity of a replica, and proposes the one that would have cost least: replica dollars plus
-a price on bad requests. --out DIR takes one patch file a workload for `kubectl patch`, and the whole table.
-
-HISTORY is CSV, CSV.gz or Parquet with a time column and columns such as cart:served_rps, cart:errors_rps,
-cart:timeouts_rps (or cart for a plain load); what is refused or gives up counts as offered. Workloads, prices and
-today's settings come from the scenario.
-
-Example: the last two weeks, the twenty services that move most money
-
-    trimtab tune --from-history history.csv --scenario mine.yaml --top 20 --out proposals
-"""
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the application."""
-    app.command("tune", help=HELP)(tune)
-
-
-def tune(
-    from_history: Annotated[
-        list[Path], typer.Option("--from-history", metavar="HISTORY", help="Measured load; several files: repeat it.")
-    ],
-    scenario: Annotated[
-        str, typer.Option("--scenario", metavar="SCENARIO", help="YAML file or gallery name with the workloads.")
-    ],
-    stack: Annotated[
-        str,
-        typer.Option(help="Whose HPA is today's setting, where a workload has none. Default: the scenario's first."),
-    ] = "",
-    days: Annotated[int, typer.Option(min=1, max=400, help="Days of the past, counted from its end.")] = 14,
-    price: Annotated[
-        float | None,
-        typer.Option("--violation-price", min=0.0, help="Of a bad share of 1 at an SLO of 99.9 %, x ideal cost."),
-    ] = None,
-    top: Annotated[int, typer.Option(min=1, help="Workloads to show, those that move most dollars first.")] = 20,
-    patch: Annotated[str, typer.Option(help="Patch files for: hpa or keda.")] = "hpa",
-    max_gap: Annotated[str, typer.Option(help="Longest gap in the history to bridge, such as 2h.")] = "1h",
-    out: Annotated[Path | None, typer.Option(metavar="DIR", help="New folder for choices.json and patches.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")] = False,
-) -> None:
-    run_history(
-        from_history, scenario, stack=stack, days=days, price=price, top=top, patch=patch, max_gap=max_gap, out=out,
-        as_json=as_json,
-    )  # fmt: skip
 
 
 def run_history(

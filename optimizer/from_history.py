@@ -21,7 +21,7 @@ from envs.nearest import did_you_mean
 from envs.replay_run import Price, ReplayRun, Rows, cheapest
 from envs.scenario import Scenario
 from envs.setpoints import SetPoint, candidates, fleet_regret, of_today, why_not
-from envs.stack import HpaSpec, Stack
+from envs.stack import HpaSpec, KedaSpec, Stack
 from policies import replay as rule
 
 F8 = NDArray[np.float64]
@@ -127,10 +127,11 @@ def replay_history(
 
 
 def hpa_today(stack: Stack, w: Workload) -> HpaSpec | None:
-    """The HPA in force: the workload's own where it has one and the stack lets it, else the stack's."""
-    if stack.use_workload_hpa and isinstance(w.hpa, HpaSpec):
-        return w.hpa
-    return stack.replicas if isinstance(stack.replicas, HpaSpec) else None
+    """The HPA in force: the workload's own where it has one and the stack lets it, else the stack's; or KEDA's."""
+    scaler = stack.scaler_of(w)
+    if isinstance(scaler, KedaSpec) and all(trigger.type != "cron" for trigger in scaler.triggers):
+        return scaler.hpa
+    return scaler if isinstance(scaler, HpaSpec) else None
 
 
 def _jobs(

@@ -21,13 +21,14 @@ UP, DOWN = 0, 1
 # how a metric becomes a replica count
 UTILIZATION, PER_POD, TOTAL_VALUE, TOTAL_AVERAGE = 0, 1, 2, 3
 # what is measured
-SIGNAL_CPU, SIGNAL_MEMORY, SIGNAL_RPS, SIGNAL_QUEUE, SIGNAL_CONCURRENCY = 0, 1, 2, 3, 4
+SIGNAL_CPU, SIGNAL_MEMORY, SIGNAL_RPS, SIGNAL_QUEUE, SIGNAL_CONCURRENCY, SIGNAL_SCHEDULE = 0, 1, 2, 3, 4, 5
 SIGNALS = {
     "cpu": SIGNAL_CPU,
     "memory": SIGNAL_MEMORY,
     "requests_per_second": SIGNAL_RPS,
     "queue_length": SIGNAL_QUEUE,
     "concurrency": SIGNAL_CONCURRENCY,
+    "schedule": SIGNAL_SCHEDULE,  # KEDA's cron: answered by envs.controllers.keda, by no measurement
 }
 SELECT_MAX, SELECT_MIN, SELECT_DISABLED = 0, 1, 2
 SELECTS = {"Max": SELECT_MAX, "Min": SELECT_MIN, "Disabled": SELECT_DISABLED}

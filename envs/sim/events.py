@@ -15,10 +15,11 @@ from envs.sim.karpenter import disrupt, node_joined, note_pending, provision
 from envs.sim.nodes import make_node_ready
 from envs.sim.pods import finish_pod, make_ready
 from envs.sim.replicas import sync_workload
+from envs.sim.scaling import run_loop
 from envs.sim.scheduling import schedule_pending
 from envs.sim.state import NODE_BOOTING, NODE_DRAINING, POD_STARTING, POD_TERMINATING
 
-POD_EVENT, NODE_EVENT, CA_EVENT, PROVISION_EVENT, DISRUPT_EVENT = 0, 1, 2, 3, 4
+POD_EVENT, NODE_EVENT, CA_EVENT, LOOP_EVENT, PROVISION_EVENT, DISRUPT_EVENT = 0, 1, 2, 3, 4, 5
 
 
 @inner
@@ -52,6 +53,20 @@ def collect_events(s: Any, b: int, start_s: float, end_s: float) -> int:
             s.scratch.event_kind[b, k] = kind
             s.scratch.event_id[b, k] = 0
             k += 1
+    return _collect_loops(s, b, end_s, k)
+
+
+@inner
+def _collect_loops(s: Any, b: int, end_s: float, k: int) -> int:
+    """Add the rounds of KEDA, forecasts and schedules; the number of events with them."""
+    for i in range(s.scalers.n_loops[b]):
+        w = s.scalers.loops[b, i]
+        while s.scalers.next_s[b, w] <= end_s and k < s.scratch.event_s.shape[1]:
+            s.scratch.event_s[b, k] = s.scalers.next_s[b, w]
+            s.scratch.event_kind[b, k] = LOOP_EVENT
+            s.scratch.event_id[b, k] = w
+            k += 1
+            s.scalers.next_s[b, w] += s.scalers.period_s[b, w]
     return k
 
 
@@ -123,6 +138,8 @@ def run_events(s: Any, b: int, tick: int, row: int) -> None:
             run_syncs(s, b, now_s, tick, row, end_s)
             if s.scratch.event_kind[b, i] == CA_EVENT:
                 autoscale(s, b, now_s, row, end_s)
+            elif s.scratch.event_kind[b, i] == LOOP_EVENT:
+                run_loop(s, b, s.scratch.event_id[b, i], now_s, tick, row, end_s)
             elif s.scratch.event_kind[b, i] == NODE_EVENT:
                 _node_event(s, b, s.scratch.event_id[b, i], now_s, row, end_s)
             elif s.scratch.event_kind[b, i] == PROVISION_EVENT:

@@ -26,6 +26,7 @@ from envs.sim.flow import (
     STARTING_S,
 )
 from envs.sim.jit import inner
+from envs.sim.measure import place_in
 from envs.sim.service import service_tick
 from envs.sim.state import CPU, POD_READY
 
@@ -214,8 +215,7 @@ def _work(s: Any, b: int, w: int, arrivals: float, replicas: float, tick: int, d
 def _remember(s: Any, b: int, w: int, arrivals: float, bad: float, replicas: float, tick: int, dt: float) -> None:
     """Append this tick to the cumulative rings that measurement reads from."""
     f = s.flow
-    h = f.cum_cpu_s.shape[2]
-    i, j = tick % h, (tick - 1) % h
+    i, j = place_in(f.cum_cpu_s, tick), place_in(f.cum_cpu_s, tick - 1)
     f.cum_cpu_s[b, w, i] = f.cum_cpu_s[b, w, j] + f.cpu_per_pod[b, w] * replicas * dt
     f.cum_mem_gib_s[b, w, i] = f.cum_mem_gib_s[b, w, j] + f.mem_per_pod_gib[b, w] * replicas * dt
     f.cum_ready_s[b, w, i] = f.cum_ready_s[b, w, j] + replicas * dt

@@ -36,7 +36,7 @@ GIB = 1073741824.0
 def sample_time_s(s: Any, b: int, w: int, now_s: float) -> float:
     """Timestamp of the newest resource sample of workload w: its base age plus the scrape's sawtooth."""
     base = s.service.metric_age_s[b, w]
-    offset = base % SCRAPE_S
+    offset = base - math.floor(base / SCRAPE_S) * SCRAPE_S
     return math.floor((now_s - base - offset) / SCRAPE_S) * SCRAPE_S + offset
 
 
@@ -55,8 +55,13 @@ def window_ticks(s: Any, b: int, window_s: float) -> int:
 @inner
 def rise(ring: Any, b: int, w: int, j: int, ticks: int) -> float:
     """What a cumulative ring (B, W, H) grew by over the `ticks` ticks that end with tick j."""
-    h = ring.shape[2]
-    return ring[b, w, j % h] - ring[b, w, (j - ticks) % h]
+    return ring[b, w, place_in(ring, j)] - ring[b, w, place_in(ring, j - ticks)]
+
+
+@inner
+def place_in(ring: Any, tick: int) -> int:
+    """Column of a tick in a ring (B, W, H); H is a power of two, so that no division is needed."""
+    return tick & (ring.shape[2] - 1)
 
 
 @inner
@@ -86,7 +91,7 @@ def external_value(s: Any, b: int, w: int, signal: int, now_s: float, tick: int)
         return -1.0
     if signal == SIGNAL_RPS:
         return rise(s.flow.cum_offered, b, w, j, k) / (k * dt)
-    waiting = s.flow.backlog_ring[b, w, j % s.flow.backlog_ring.shape[2]]
+    waiting = s.flow.backlog_ring[b, w, place_in(s.flow.backlog_ring, j)]
     if signal == SIGNAL_QUEUE:
         return waiting
     if signal == SIGNAL_CONCURRENCY:
@@ -117,7 +122,7 @@ def per_pod_milli(s: Any, b: int, w: int, signal: int, sample_s: float, tick: in
     if signal == SIGNAL_RPS:
         return rise(s.flow.cum_offered, b, w, j, k) / pod_s * 1000.0
     pods = pod_s / (k * s.clock.tick_s[b])
-    waiting = s.flow.backlog_ring[b, w, j % s.flow.backlog_ring.shape[2]]
+    waiting = s.flow.backlog_ring[b, w, place_in(s.flow.backlog_ring, j)]
     if signal == SIGNAL_QUEUE:
         return waiting / pods * 1000.0
     if signal == SIGNAL_CONCURRENCY:

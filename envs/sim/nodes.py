@@ -24,6 +24,7 @@ def request_node(nodes: Any, groups: Any, clock: Any, rng: Any, b: int, g: int, 
     else:
         clock.overflow[b] += 1
         return -1
+    nodes.epoch[b] += 1
     nodes.group[b, n] = g
     nodes.phase[b, n] = NODE_BOOTING
     for r in range(nodes.used.shape[2]):
@@ -86,3 +87,4 @@ def remove_node(nodes: Any, clock: Any, b: int, n: int, now_s: float, tick_end_s
     nodes.phase[b, n] = NODE_FREE
     nodes.free[b, nodes.n_free[b]] = n
     nodes.n_free[b] += 1
+    nodes.epoch[b] += 1

@@ -15,6 +15,7 @@ from envs.controllers.hpa_pack import HpaDefaults, empty_hpa_sample, empty_hpa_s
 from envs.controllers.karpenter_layout import empty_solve
 from envs.controllers.karpenter_pack import pack_karpenter
 from envs.controllers.karpenter_state import empty_state
+from envs.controllers.scaler_pack import ScalerCase, loop_events, pack_scalers
 from envs.controllers.scheduler import pack_profile, scheduler_scratch
 from envs.scenario import Scenario
 from envs.sim.backlog import BATCH_PERIOD_S, cohorts_needed
@@ -37,20 +38,18 @@ MAX_POD_SLOTS = 4_000_000
 
 @dataclass(frozen=True)
 class Case:
-    """One cluster of a batch. replicas: fixed count per workload for StaticReplicas, else None."""
+    """One cluster of a batch.
+
+    replicas: fixed count per workload for StaticReplicas, else None. floors: per workload, the replicas of
+    each window of a ScheduleSpec, else None.
+    """
 
     scenario: Scenario
     stack: Stack
     seed: int
     first_rps: Any  # (W,) load at the start
     replicas: Any = None  # (W,) int
-
-
-def hpa_of(stack: Stack, w: Workload) -> HpaSpec:
-    """The HPA in force for workload w: its own object where it has one, else the stack's."""
-    if stack.use_workload_hpa and isinstance(w.hpa, HpaSpec):
-        return w.hpa
-    return stack.replicas if isinstance(stack.replicas, HpaSpec) else HpaSpec()
+    floors: Any = None  # (W, windows) int
 
 
 def initial_replicas(w: Workload, rps: float) -> int:
@@ -63,7 +62,7 @@ def initial_replicas(w: Workload, rps: float) -> int:
 
 def most_replicas(stack: Stack, w: Workload) -> int:
     """The most pods that anything may ask for of workload w."""
-    return max(hpa_of(stack, w).max_replicas or 0, w.max_replicas, w.min_replicas, w.initial_replicas or 0)
+    return max(stack.hpa_of(w).max_replicas or 0, w.max_replicas, w.min_replicas, w.initial_replicas or 0)
 
 
 def pod_slots(case: Case) -> int:
@@ -85,7 +84,7 @@ def pack(cases: Sequence[Case], *, rows: int, warmup_ticks: int) -> Sim:
     G = groups.price.shape[1]
     N, P = max(map(node_slots, clusters)), max(map(pod_slots, cases))
     dt = cases[0].scenario.tick_s
-    history = int(np.ceil(HISTORY_S / dt)) + 3
+    history = 1 << (int(np.ceil(HISTORY_S / dt)) + 2).bit_length()  # a power of two (measure.place_in)
     nodes, pods = empty_nodes(B, W, N, classes.req.shape[2]), empty_pods(B, W, P)
     hpa = pack_hpa(hpa_specs(cases, W), **hpa_defaults(cases, W)._asdict(), reserve=_reserve(cases))
     autoscalers = [c.stack.nodes if isinstance(c.stack.nodes, ClusterAutoscaler) else None for c in cases]
@@ -100,6 +99,7 @@ def pack(cases: Sequence[Case], *, rows: int, warmup_ticks: int) -> Sim:
     )
     service = _pack_service(cases, W)
     kp = _pack_karpenter(cases, shapes, (classes, topology, groups))
+    scalers = pack_scalers([_scaler_case(c, warmup_ticks) for c in cases], hpa.spec["min_replicas"])
     return Sim(
         classes=classes,
         topology=topology,
@@ -111,7 +111,7 @@ def pack(cases: Sequence[Case], *, rows: int, warmup_ticks: int) -> Sim:
         rows=empty_rows(B, rows, W, G),
         clock=clock,
         money=_pack_money(groups),
-        scratch=_scratch(B, W, N, P),
+        scratch=_scratch(B, W, N, P + loop_events(scalers, dt), G),
         rng=seed_streams([c.seed for c in cases]),
         tables=load_tables(),
         hpa=hpa,
@@ -126,6 +126,7 @@ def pack(cases: Sequence[Case], *, rows: int, warmup_ticks: int) -> Sim:
         kp=kp,
         kp_solve=empty_solve(kp, *_solve_size(cases, N, P), classes.req.shape[2]),
         kp_state=empty_state(B, N, clock.pool_max.shape[1], G, _first_loop(cases, warmup_ticks)),
+        scalers=scalers,
     )
 
 
@@ -165,10 +166,26 @@ def _static(cases: Sequence[Case], W: int) -> Any:
     out = np.zeros((len(cases), W), np.int32)
     for b, case in enumerate(cases):
         for i, w in enumerate(case.scenario.cluster.workloads):
-            own = case.stack.use_workload_hpa and w.hpa is not None
-            fixed = isinstance(case.stack.replicas, StaticReplicas) and not own
-            out[b, i] = case.replicas[i] if fixed else -1
+            out[b, i] = case.replicas[i] if isinstance(case.stack.scaler_of(w), StaticReplicas) else -1
     return out
+
+
+def _scaler_case(case: Case, warmup_ticks: int) -> ScalerCase:
+    """What the loops above the HPAs need to know of a cluster."""
+    scenario = case.scenario
+    workloads = scenario.cluster.workloads
+    boot_s = max(pool.boot_delay_s for pool in scenario.cluster.node_pools)
+    return ScalerCase(
+        scalers=[case.stack.scaler_of(w) for w in workloads],
+        min_replicas=[w.min_replicas for w in workloads],
+        capacity_rps=[w.service.capacity_rps for w in workloads],
+        lead_s=[w.start_delay_s + boot_s for w in workloads],
+        floors=case.floors if case.floors is not None else [()] * len(workloads),
+        batch=[w.kind == "batch" for w in workloads],
+        start_utc=scenario.start_utc,
+        span_s=(-warmup_ticks * scenario.tick_s, scenario.horizon_s),
+        seed=case.seed,
+    )
 
 
 def hpa_specs(cases: Sequence[Case], W: int) -> list[list[HpaSpec]]:
@@ -176,7 +193,7 @@ def hpa_specs(cases: Sequence[Case], W: int) -> list[list[HpaSpec]]:
     specs = [[HpaSpec()] * W for _ in cases]
     for b, case in enumerate(cases):
         for i, w in enumerate(case.scenario.cluster.workloads):
-            specs[b][i] = hpa_of(case.stack, w)
+            specs[b][i] = case.stack.hpa_of(w)
     return specs
 
 
@@ -279,7 +296,7 @@ def _pack_clock(
 
 
 def _sync_period(case: Case) -> float:
-    return hpa_of(case.stack, case.scenario.cluster.workloads[0]).sync_period_s
+    return case.stack.hpa_of(case.scenario.cluster.workloads[0]).sync_period_s
 
 
 def _pack_money(groups: Groups) -> Money:
@@ -289,10 +306,12 @@ def _pack_money(groups: Groups) -> Money:
     return Money(weight / np.maximum(weight + mem * GIB_USD_PER_H, 1e-12), np.maximum(cpu, 1e-9), np.maximum(mem, 1e-9))
 
 
-def _scratch(B: int, W: int, N: int, P: int) -> Scratch:
+def _scratch(B: int, W: int, N: int, P: int, G: int) -> Scratch:
     events = P + N + 64
     return Scratch(
-        node_cpu=np.zeros((B, N)), node_mem=np.zeros((B, N)), granted=np.zeros((B, W)), wanted=np.zeros((B, W)),
+        node_cpu=np.zeros((B, N)), node_s=np.zeros((B, G)), node_usd=np.zeros((B, G)), core_usd=np.zeros((B, G)),
+        gib_usd=np.zeros((B, G)), used_usd=np.zeros((B, G)), paid_usd=np.zeros((B, G)),
+        granted=np.zeros((B, W)), wanted=np.zeros((B, W)),
         failed=np.zeros((B, W), np.int32), passes=np.zeros(B, np.int32), event_s=np.zeros((B, events)),
         event_kind=np.zeros((B, events), np.int32), event_id=np.zeros((B, events), np.int32),
     )  # fmt: skip

@@ -107,6 +107,7 @@ class Nodes(NamedTuple):
     hi: I4  # (B,)
     free: I4  # (B, N) stack of free slots below hi
     n_free: I4  # (B,)
+    epoch: I4  # (B,) goes up whenever a slot is taken or given back
 
 
 class Pods(NamedTuple):
@@ -147,6 +148,7 @@ def empty_nodes(b: int, w: int, n: int, r: int) -> Nodes:
         hi=np.zeros(b, np.int32),
         free=np.zeros((b, n), np.int32),
         n_free=np.zeros(b, np.int32),
+        epoch=np.zeros(b, np.int32),
     )
 
 

@@ -46,8 +46,8 @@ def render(result: WhatIf, *, command: str = "") -> str:
     return _template().render(
         style=Markup(_own_file("style.css")),
         script=Markup(_own_file("page.js")),
-        plotly=Markup(_plotly()),
-        data=Markup(_json_block(chart_data(result))),
+        plotly=Markup(plotly_js()),
+        data=Markup(json_block(chart_data(result))),
         scenario=about.scenario,
         setting=words.setting(about.scenario, about.days, len(about.seeds)),
         headline=words.headline(result.table),
@@ -104,12 +104,12 @@ def _own_file(name: str) -> str:
     return (files("optimizer.report") / name).read_text(encoding="utf-8")
 
 
-def _plotly() -> str:
+def plotly_js() -> str:
     """plotly.js, whole (4.8 MB): the page then needs nothing else. It comes with the plotly package."""
     return (files("plotly") / "package_data" / "plotly.min.js").read_text(encoding="utf-8")
 
 
-def _json_block(data: dict[str, Any]) -> str:
+def json_block(data: dict[str, Any]) -> str:
     """JSON that no HTML parser can end early: `<`, `>` and `&` as escapes."""
     text = json.dumps(data, separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

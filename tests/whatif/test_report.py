@@ -13,7 +13,7 @@ import pytest
 from optimizer import whatif
 from optimizer.report import words
 from optimizer.report.differences import describe, differing_settings
-from optimizer.report.report import _plotly, render, write_report
+from optimizer.report.report import plotly_js, render, write_report
 from tests.whatif_fixtures import HOSTILE, STACKS, scenario, simulate
 
 VOID = {"meta", "br", "link", "img", "input", "hr"}
@@ -29,7 +29,7 @@ class Page(HTMLParser):
         self.scripts = 0
         self.outside: list[str] = []
         self.words: list[str] = []
-        self.feed(text.replace(_plotly(), "plotly"))
+        self.feed(text.replace(plotly_js(), "plotly"))
         assert self.open == []
 
     def handle_starttag(self, tag, attrs):
