@@ -155,15 +155,15 @@ def on_node(
     A plain class looks from where its last pod went: room only shrinks within a solve. Where its first one
     may go is kept for the whole pass.
     """
-    start, hi = 0, nodes.hi[b]
+    start, hi, t = 0, nodes.hi[b], config.twin[b, w]
     first, known = solve.first[b], config.plain[b, w] and step == 0
     if known:
-        start = first[F_BASE, w] if phase == NODE_READY else first[F_BOOT, w]
-        if phase == NODE_READY and first[F_NOW_SOLVE, w] == solve.at[b, SOLVE]:
-            start = max(start, first[F_NOW, w])
+        start = first[F_BASE, t] if phase == NODE_READY else first[F_BOOT, t]
+        if phase == NODE_READY and first[F_NOW_SOLVE, t] == solve.at[b, SOLVE]:
+            start = max(start, first[F_NOW, t])
     n = first_node(config, classes, topology, groups, nodes, solve, b, w, step, phase, start) if start < hi else hi
     if known and phase == NODE_READY:
-        first[F_NOW, w], first[F_NOW_SOLVE, w] = n, solve.at[b, SOLVE]
+        first[F_NOW, t], first[F_NOW_SOLVE, t] = n, solve.at[b, SOLVE]
     if n >= hi:
         return UNPLACED
     log(solve, b, J_ON_NODE, n, w)
@@ -175,9 +175,9 @@ def on_node(
 def find_start(config: Any, classes: Any, groups: Any, nodes: Any, solve: Any, b: int, w: int) -> None:
     """First ready and first booting slot that has room for a pod of plain class w at all, closed or not.
 
-    Once a pass, and before anything is placed on top of it.
+    Once a pass for all classes alike, and before anything is placed on top of it.
     """
-    first, hi = solve.first[b], nodes.hi[b]
+    first, hi, w = solve.first[b], nodes.hi[b], config.twin[b, w]
     if first[F_BASE_PASS, w] == solve.at[b, PASS]:
         return
     first[F_BASE_PASS, w], first[F_BASE, w], first[F_BOOT, w] = solve.at[b, PASS], hi, hi

@@ -49,6 +49,7 @@ class KpConfig(NamedTuple):
     expire_s: F8  # (B, L) expireAfter, inf = never
     budget: I8  # (B, L, Q, BUDGET_PLANES)
     share: F8  # (B, L, Q)
+    twin: I8  # (B, W) first class with the same requests and the same offerings
     rank: I8  # (B, W) position in the order of pods: CPU, then memory, falling
     cost: F8  # (B, W) eviction cost of a pod
     n_steps: I8  # (B, W) preferences to give up, one by one

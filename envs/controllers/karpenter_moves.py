@@ -221,7 +221,7 @@ def is_hopeless(s: Any, b: int, n: int) -> bool:
         w = s.pods.workload[b, p]
         if s.kp.plain[b, w] and s.pods.phase[b, p] != POD_TERMINATING and s.classes.drain_code[b, w] != STAYS:
             find_start(s.kp, s.classes, s.groups, s.nodes, s.kp_solve, b, w)
-            if s.kp.n_steps[b, w] == 0 and s.kp_solve.first[b, F_BASE, w] == hi:
+            if s.kp.n_steps[b, w] == 0 and s.kp_solve.first[b, F_BASE, s.kp.twin[b, w]] == hi:
                 cpu += s.classes.req[b, w, 0]
                 memory += s.classes.req[b, w, 1]
                 if cpu > most_cpu or memory > most_memory:

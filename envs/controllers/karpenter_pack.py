@@ -113,6 +113,7 @@ def pack_karpenter(
         if on:
             asks[b].write(config, b)
             _write_order(config, b, cluster, classes)
+            _write_twins(config, b, classes)
             for index in range(len(cluster.node_pools)):
                 mine = np.flatnonzero((groups.pool[b] == index) & (groups.max_nodes[b] > 0))
                 for t in range(1, len(keys)):
@@ -146,6 +147,7 @@ def _empty_config(
         expire_s=np.full((B, L), np.inf),
         budget=longs(L, budgets, BUDGET_PLANES),
         share=np.zeros((B, L, budgets)),
+        twin=longs(W),
         rank=longs(W),
         cost=np.ones((B, W)),
         n_steps=longs(W),
@@ -219,6 +221,14 @@ def _write_order(config: KpConfig, b: int, cluster: ClusterSpec, classes: Classe
     for w, workload in enumerate(cluster.workloads):
         cost = 1.0 + workload.priority / PRIORITY_UNIT
         config.cost[b, w] = min(max(cost, -EVICTION_COST_MAX), EVICTION_COST_MAX)
+
+
+def _write_twins(config: KpConfig, b: int, classes: Classes) -> None:
+    """Classes that ask for the same and may go to the same places have the same first place."""
+    seen: dict[bytes, int] = {}
+    for w in range(config.twin.shape[1]):
+        key = classes.req[b, w].tobytes() + config.compat[b, w].tobytes() + bytes([int(config.plain[b, w])])
+        config.twin[b, w] = seen.setdefault(key, w)
 
 
 @dataclass(frozen=True)

@@ -127,7 +127,8 @@ def node_joined(s: Any, b: int, n: int, now_s: float, row: int, tick_end_s: floa
         return
     s.kp_state.node_s[b, NOMINATED_UNTIL, n] = now_s + NOMINATION_S
     for k in range(s.nodes.hi[b]):
-        if s.kp_state.node[b, HOLD, k] == n + 1 and s.kp_state.node_s[b, REPLACED_BORN, k] == s.nodes.created_s[b, n]:
+        held = s.nodes.phase[b, k] == NODE_DRAINING and s.kp_state.node[b, HOLD, k] == n + 1
+        if held and s.kp_state.node_s[b, REPLACED_BORN, k] == s.nodes.created_s[b, n]:
             s.kp_state.node[b, HOLD, k] = 0
             s.clock.drain_since_s[b, k] = now_s
             drain_node(s, b, k, now_s, row, tick_end_s)

@@ -119,7 +119,7 @@ def month_karpenter() -> list[Row]:
 def consolidation() -> list[Row]:
     """One disruption loop over 5,000 nodes with pods on all of them: survey, multi-node, every single node."""
     seconds, nodes = run_consolidation()
-    return [Row(f"consolidation pass over {nodes:,} nodes", seconds, "s", "<= 1", seconds <= 1)]
+    return [Row(f"consolidation pass over {nodes:,} nodes", 1000 * seconds, "ms", "<= 1,000", seconds <= 1)]
 
 
 def run_consolidation(nodes: int = 5000) -> tuple[float, int]:
@@ -127,7 +127,8 @@ def run_consolidation(nodes: int = 5000) -> tuple[float, int]:
     from tests.bench.consolidation import full_cluster, one_pass
 
     sim = full_cluster(nodes)
-    one_pass(sim.view)
+    if one_pass(sim.view) != nodes:
+        raise RuntimeError("not every node is a candidate that has to stay")
     best = float("inf")
     for _ in range(3):
         began = time.perf_counter()

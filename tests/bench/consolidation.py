@@ -19,13 +19,14 @@ _find, _survey = karpenter_moves.find_command, karpenter_survey.survey
 
 
 @kernel
-def one_pass(s: Any) -> bool:
-    """Survey, emptiness, multi-node, single-node, as one disruption loop has it."""
-    return _find(s, 0, _survey(s, 0, 1e6))
+def one_pass(s: Any) -> int:
+    """Survey, emptiness, multi-node, single-node, as one disruption loop has it: candidates, -1 = one could go."""
+    count = _survey(s, 0, 1e6)
+    return -1 if _find(s, 0, count) else count
 
 
 def full_cluster(nodes: int) -> ClusterSim:
-    """`nodes` nodes of one type, some 12 pods on each, of 200 sizes: nearly full, and with cheaper types to move to."""
+    """`nodes` full nodes of one type with 12 pods each, of 200 classes, and cheaper types to move to: none can go."""
     rng = np.random.default_rng(1)
     machines = tuple(
         InstanceType(f"m{i}", 4 * i, 16.0 * i, 4.0 * i - 0.1, 16.0 * i - 1.0, 110, 0.05 * 4 * i) for i in (4, 3, 2, 1)
@@ -43,7 +44,7 @@ def full_cluster(nodes: int) -> ClusterSim:
         Workload(
             f"w{i}",
             ServiceModel(),
-            cpu_request=float(rng.choice([0.9, 1.0, 1.1, 1.2, 1.4, 1.6])),
+            cpu_request=1.3,
             memory_request_gib=float(rng.choice([1.0, 2.0, 4.0])),
             max_replicas=count,
             min_replicas=count,

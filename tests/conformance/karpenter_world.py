@@ -383,7 +383,8 @@ def _config(
         capacity=np.array([[CAPACITY[r.kind] for r in rows] or [0]], np.int64),
         pool_order=np.arange(len(pools), dtype=np.int64)[None], limit=np.zeros((1, L, R + 1), np.int64),
         policy=np.zeros((1, L), np.int64), after_s=nothing, expire_s=nothing.copy(),
-        budget=np.zeros((1, L, 1, 12), np.int64), share=np.zeros((1, L, 1)), rank=rank, cost=np.ones((1, W)),
+        budget=np.zeros((1, L, 1, 12), np.int64), share=np.zeros((1, L, 1)),
+        twin=np.arange(W)[None], rank=rank, cost=np.ones((1, W)),
         n_steps=np.array([[len(s) - 1 for s in steps]], np.int64), compat=compat, term=term, plain=plain,
         pod_domain=pod_domain, pod_asks=pod_asks, known=known, pool_domain=pool_domain, pool_asks=pool_asks,
     )  # fmt: skip
