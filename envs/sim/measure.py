@@ -144,7 +144,9 @@ def _fill_pods(s: Any, b: int, w: int, m: int, now_s: float, tick: int) -> None:
     seen.ready = ready
     seen.unready = unready
     seen.missing = missing
-    seen.usage = int(max(each, 0.0)) * ready
+    each = max(each, 0.0)
+    # a Quantity's MilliValue rounds nano-cores up; an adapter for the other metrics truncates
+    seen.usage = (math.ceil(each - 1e-9) if is_resource(signal) else int(each)) * ready
 
 
 @inner
