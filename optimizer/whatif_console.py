@@ -25,11 +25,13 @@ class _Column:
     title: str
     text: Callable[[Any], str]
     least_width: int = 0  # terminals narrower than this do without it
+    needs: str = "row"  # the column of the table that it shows
 
 
 COLUMNS = (
     _Column("cost", lambda r: usd(r.cost_usd)),
     _Column("saving [95 %]", lambda r: "—" if r.row == 0 else saving(r.saving_share, r.saving_low, r.saving_high)),
+    _Column("above bound", lambda r: percent(r.above_bound), 0, "above_bound"),
     _Column("good", lambda r: ratio(r.good_ratio)),
     _Column("SLOs", lambda r: f"{r.slos_met}/{r.slos}"),
     _Column("$/M req", lambda r: usd(r.usd_per_million_requests), 84),
@@ -64,11 +66,20 @@ def _print_comparison(result: WhatIf, console: Console) -> None:
     console.print(Text(f"{about.scenario.name}: {about.days:g} days{seeds}", style="bold"))
     console.print(comparison_table(result.table, console.width))
     console.print(Text(KEY, style="dim"))
+    if "above_bound" in result.table:
+        console.print(Text(bound_key(result.table), style="dim"))
+
+
+def bound_key(table: pd.DataFrame) -> str:
+    """What the bound says, in a sentence; at the objectives it is the same for all stacks of a scenario."""
+    text = "above bound: the cost over the least that any policy could have paid for the same service, all known ahead"
+    at_slo = table["bound_at_slo_usd"]
+    return f"{text}; to just meet every SLO: {usd(at_slo.iloc[0])}." if at_slo.nunique() == 1 else f"{text}."
 
 
 def comparison_table(table: pd.DataFrame, width: int) -> Table:
     """One line per row of the grid, with the columns that the width has room for."""
-    shown = [column for column in COLUMNS if width >= column.least_width]
+    shown = [column for column in COLUMNS if width >= column.least_width and column.needs in table]
     out = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     out.add_column("stack", overflow="fold", min_width=12)
     if table["variation"].any():

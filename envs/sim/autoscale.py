@@ -22,7 +22,7 @@ MAX_DRAIN_S = 600.0  # Cluster Autoscaler --max-graceful-termination-sec
 @inner
 def autoscale(s: Any, b: int, now_s: float, row: int, tick_end_s: float) -> None:
     """One Cluster Autoscaler loop and its consequences."""
-    ca_loop(s.classes, s.topology, s.groups, s.nodes, s.pods, s.ca, s.ca_state, s.ca_out, s.rng, b, now_s)
+    ca_loop(s.classes, s.topology, s.groups, s.nodes, s.pods, s.flow, s.ca, s.ca_state, s.ca_out, s.rng, b, now_s)
     for g in range(s.groups.price.shape[1]):
         for _ in range(min(s.ca_out.add[b, g], pool_room(s, b, s.groups.pool[b, g]))):
             if request_node(s.nodes, s.groups, s.clock, s.rng, b, g, now_s, tick_end_s) >= 0 and row >= 0:

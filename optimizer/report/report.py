@@ -52,6 +52,8 @@ def render(result: WhatIf, *, command: str = "") -> str:
         setting=words.setting(about.scenario, about.days, len(about.seeds)),
         headline=words.headline(result.table),
         lines=lines,
+        has_bound="above_bound" in result.table,
+        slo_bound=_slo_bound(result.table),
         max_usd=max(line.cost_usd for line in lines) or 1.0,
         split=_money_split(result.by_pool),
         budgets=_budgets(result),
@@ -65,6 +67,13 @@ def render(result: WhatIf, *, command: str = "") -> str:
         command=command,
         drawn=MAX_ROWS,
     )
+
+
+def _slo_bound(table: pd.DataFrame) -> float | None:
+    """USD of the bound at the scenario's objectives, where all rows have the same."""
+    if "bound_at_slo_usd" not in table or table["bound_at_slo_usd"].nunique() != 1:
+        return None
+    return float(table["bound_at_slo_usd"].iloc[0])
 
 
 def _frames(result: WhatIf) -> list[tuple[str, pd.DataFrame]]:
