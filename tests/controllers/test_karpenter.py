@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from envs.cluster import NodeBudget
@@ -37,6 +37,7 @@ def fires(text: str, at: datetime) -> bool:
     return bool(m.minute >> at.minute & 1 and m.hour >> at.hour & 1 and m.month >> at.month & 1 and on_day)
 
 
+@settings(deadline=None)
 @given(st.sampled_from(SCHEDULES), st.integers(1_700_000_000, 1_860_000_000), st.integers(1, 3 * 86_400))
 def test_a_window_is_open_when_the_schedule_fired_within_its_duration(text: str, now: int, duration: int) -> None:
     rows, _ = budget_rows([NodeBudget(1, False, (), text, float(duration))])
@@ -65,6 +66,7 @@ def test_the_smallest_budget_counts_and_a_broken_one_stops_everything() -> None:
     assert kernels.pool_budget(*budget_rows([]), 40, 0, EMPTY, 0.0) == UNLIMITED
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.floats(0.01, 5), st.floats(1, 50)), min_size=1, max_size=40))
 def test_candidates_are_sorted_by_falling_ratio_and_equal_ones_stay(pairs: list[tuple[float, float]]) -> None:
     price, cost = (np.array(x, np.float64) for x in zip(*pairs, strict=True))
