@@ -138,6 +138,7 @@ def _timeline(names, time_s, offered, bad, capacity, cpu_used, cpu_requested, su
         bad_saturated=bad * reason,
         bad_starting=bad * (0.95 - reason).clip(0.0),
         bad_no_node=bad - bad * reason - bad * (0.95 - reason).clip(0.0),
+        bad_lost=zero,
         ready=levels,
         desired=levels,
         pending=np.where(surge, 3.0, 0.0) + zero,
@@ -160,6 +161,8 @@ def _timeline(names, time_s, offered, bad, capacity, cpu_used, cpu_requested, su
         nodes_added=np.abs(np.diff(nodes.sum(axis=1), prepend=nodes[0].sum())),
         nodes_removed=np.zeros(rows),
         replica_changes=np.full(rows, 2.0),
+        nodes_lost=np.zeros(rows),
+        interruptions=np.zeros(rows),
     )
 
 

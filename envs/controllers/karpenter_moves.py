@@ -81,6 +81,8 @@ def add_pods_of(s: Any, b: int, n: int) -> None:
 def place_waiting(s: Any, b: int, most: int) -> int:
     """Place pending pods and those of nodes that go already; those that found no place."""
     start_pass(s.groups, s.nodes, s.kp_solve, b)
+    for g in range(s.groups.price.shape[1]):
+        s.kp_solve.available[b, g] = s.faults.blocked[b, g] == 0
     limits_left(s, b)
     at = s.kp_solve.at[b]
     at[N_JOURNAL], at[N_CLAIMS], at[N_ITEMS] = 0, 0, 0

@@ -92,7 +92,7 @@ def survey(s: Any, b: int, now_s: float) -> int:
         pool_usd[POOL_COST, pool_index] += node_s[COST, n]
         if phase[n] != NODE_BOOTING:
             pool[P_NODES, pool_index] += 1
-            pool[P_LEAVING, pool_index] += 1 if phase[n] == NODE_DRAINING else 0
+            pool[P_LEAVING, pool_index] += 1 if phase[n] != NODE_READY else 0
     find_budgets(s, b, now_s)
     count, spare = 0, s.kp_state.spare[b]
     for g in range(spare.shape[0]):

@@ -77,6 +77,8 @@ def note_pending(s: Any, b: int, now_s: float) -> None:
 @inner
 def launch(s: Any, b: int, mask: Any, now_s: float, row: int, tick_end_s: float) -> int:
     """Ask the provider for one of the offerings in the mask; the node's slot, -1 = none to be had."""
+    for h in range(mask.shape[0]):
+        mask[h] = mask[h] and s.faults.blocked[b, h] == 0
     g = provider_choice(
         mask, s.kp.kind[b], s.kp.capacity[b], s.groups.price[b], s.groups.hazard[b], s.clock.live_nodes[b],
         s.kp.flag[b, HAZARD_WEIGHT], MOST_TYPES, s.kp_solve.kind_best[b],
