@@ -117,6 +117,7 @@ def pack(cases: Sequence[Case], *, rows: int, warmup_ticks: int) -> Sim:
         pool_max=clock.pool_max,
     )
     service = _pack_service(cases, W)
+    _write_hazards(cases, shapes, groups)
     kp = _pack_karpenter(cases, shapes, (classes, topology, groups))
     scalers = pack_scalers([_scaler_case(c, warmup_ticks) for c in cases], hpa.spec["min_replicas"])
     return Sim(
@@ -171,6 +172,14 @@ def _reserve(cases: Sequence[Case]) -> HpaSpec | None:
         return None
     longest = ScalingRules(stabilization_s=1800)
     return HpaSpec(behavior=HpaBehavior(scale_up=ScalingRules(), scale_down=longest))
+
+
+def _write_hazards(cases: Sequence[Case], shapes: Any, groups: Groups) -> None:
+    """Interruptions per node-hour of spot groups, which a provider weighs beside the price."""
+    for b, case in enumerate(cases):
+        for g, group in enumerate(shapes[b]):
+            if group.capacity_type == "spot":
+                groups.hazard[b, g] = case.scenario.spot.hazard_per_h(group.machine)
 
 
 def _pack_karpenter(cases: Sequence[Case], shapes: Any, arrays: Any) -> Any:

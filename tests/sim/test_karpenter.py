@@ -18,6 +18,7 @@ from envs.sim.exchange import apply_plan
 from envs.sim.pack import Case
 from envs.sim.rows import timeline_of
 from envs.sim.state import NODE_BOOTING, NODE_DRAINING, NODE_READY
+from envs.spot import SpotMarket
 from envs.stack import Karpenter, Stack, StaticReplicas
 from envs.timeline import Timeline
 from tests.sim.recount import check_books
@@ -47,6 +48,7 @@ def hour(workload: Workload, nodes: NodePool, karpenter: Karpenter = SLOW, **fie
     """An hour without a warm-up, replicas fixed, no noise."""
     cluster = ClusterSpec((workload,), (nodes,), (SMALL, BIG))
     values = {"horizon_s": HOUR_S, "warmup_s": 0.0, "noise": NoiseModel(enabled=False), "tick_s": 5.0, **fields}
+    values["spot"] = SpotMarket(interruptions=False)
     scenario = Scenario("bill", cluster, (FLAT,), **values)
     parts: list[Timeline] = []
     rollout(scenario, Stack("k", replicas=StaticReplicas(), nodes=karpenter), SEED, sink=parts.append)
@@ -197,7 +199,8 @@ def karpenter_world(seed: int, *, tick_s: float = 5.0) -> World:
     cluster = replace(cluster, node_pools=pools, instance_types=machines)
     nodes = Karpenter(expire_after_s=math.inf, spot_to_spot=bool(rng.integers(2)))
     case = world.case
-    case = replace(case, scenario=replace(case.scenario, cluster=cluster), stack=replace(case.stack, nodes=nodes))
+    scenario = replace(case.scenario, cluster=cluster, spot=SpotMarket(interruptions=False))
+    case = replace(case, scenario=scenario, stack=replace(case.stack, nodes=nodes))
     return replace(world, case=case)
 
 
