@@ -248,6 +248,9 @@ class SchedulerProfile:
     fit_shape: tuple[tuple[int, int], ...] = ((0, 0), (100, 10))
 
 
+SpotNotice = Literal["drain", "rebalance", "ignore"]
+
+
 @dataclass(frozen=True)
 class Replay:
     """The HPA's target and scale-down window follow what each workload's measured past asks for.
@@ -280,6 +283,7 @@ class Stack:
     use_workload_hpa: bool = True  # a workload's own HPA (from manifests) wins over `replicas`
     per_workload: tuple[tuple[str, ReplicaScaler], ...] = ()  # by name; wins over both
     replay: Replay | None = None  # None: settings stay as they are
+    spot_notice: SpotNotice = "drain"
 
     def scaler_of(self, w: Workload) -> ReplicaScaler:
         """What scales workload w: `per_workload`, its own HPA or ScaledObject, or `replicas`."""

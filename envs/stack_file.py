@@ -104,6 +104,7 @@ def document_of(stack: Stack) -> dict[str, Any]:
         **{"name": stack.name, "description": stack.description},
         **{"replicas": scaler_document(stack.replicas), "nodes": nodes, "scheduler": scheduler},
         "use_workload_hpa": stack.use_workload_hpa,
+        "spot_notice": stack.spot_notice,
         "per_workload": {name: scaler_document(scaler) for name, scaler in stack.per_workload},
         **replay,
     }

@@ -263,12 +263,17 @@ class StackModel(StrictModel):
             raise InputError(None, "replay", None, "changes HPAs: give replicas of kind hpa")
         return self
 
+    spot_notice: Literal["drain", "rebalance", "ignore"] = _STACK.spot_notice
+    """A spot node is told to go: it is drained (drain: Karpenter, node-termination-handler, managed node groups),
+    minutes earlier at the rebalance recommendation (rebalance), or left to die (ignore: no handler)."""
+
     def build(self, name: str) -> spec.Stack:
         """The stack, called `name` where the document does not say."""
         parts = (self.replicas.build(), self.nodes.build(), self.scheduler.build())
         own = tuple((workload, model.build()) for workload, model in self.per_workload.items())
         replay = self.replay.build() if self.replay is not None else None
-        return spec.Stack(self.name or name, self.description, *parts, self.use_workload_hpa, own, replay)
+        rest = (own, replay, self.spot_notice)
+        return spec.Stack(self.name or name, self.description, *parts, self.use_workload_hpa, *rest)
 
 
 def _limit(most: float | None) -> float:

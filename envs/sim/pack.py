@@ -13,15 +13,25 @@ from envs.controllers.cluster_autoscaler import empty_ca_output, empty_ca_state,
 from envs.controllers.hpa_pack import HpaDefaults, empty_hpa_sample, empty_hpa_state, pack_hpa
 from envs.controllers.scaler_pack import ScalerCase, loop_events, pack_scalers
 from envs.controllers.scheduler import pack_profile, scheduler_scratch
+from envs.fault_plan import plan_of
 from envs.scenario import Scenario
 from envs.sim.backlog import BATCH_PERIOD_S, cohorts_needed
+from envs.sim.fault_state import (
+    DRAINS,
+    HEALS_ALWAYS,
+    HEALS_AT_ONCE,
+    HEALS_NOT,
+    IGNORES,
+    REBALANCES,
+    pack_faults,
+)
 from envs.sim.flow import BATCH, QUEUE, SERVICE, Clock, Service, empty_flow, empty_rows
 from envs.sim.pack_placement import GIB, node_groups, pack_placement, requests
 from envs.sim.queueing import load_tables
 from envs.sim.random import seed_streams
 from envs.sim.state import Groups, empty_nodes, empty_pods
 from envs.sim.world import Money, Scratch, Sim
-from envs.stack import ClusterAutoscaler, HpaBehavior, HpaSpec, ScalingRules, Stack, StaticReplicas
+from envs.stack import ClusterAutoscaler, HpaBehavior, HpaSpec, ScalingRules, Stack, StaticNodes, StaticReplicas
 
 KINDS = {"service": SERVICE, "queue": QUEUE, "batch": BATCH}
 BALANCING = {"random": 0, "least_request": 1, "pooled": 2}
@@ -107,6 +117,7 @@ def pack(cases: Sequence[Case], *, rows: int, warmup_ticks: int) -> Sim:
         clock=clock,
         money=_pack_money(groups),
         scratch=_scratch(B, W, N, P + loop_events(scalers, dt), G),
+        faults=pack_faults([plan_of(c.scenario, c.seed) for c in cases], [_manners(c.stack) for c in cases], W, G, N),
         rng=seed_streams([c.seed for c in cases]),
         tables=load_tables(),
         hpa=hpa,
@@ -120,6 +131,21 @@ def pack(cases: Sequence[Case], *, rows: int, warmup_ticks: int) -> Sim:
         static_replicas=_static(cases, W),
         scalers=scalers,
     )
+
+
+SPOT_HANDLING = {"ignore": IGNORES, "drain": DRAINS, "rebalance": REBALANCES}
+
+
+def _manners(stack: Stack) -> tuple[int, int]:
+    """Whether node groups replace what they lost, and what is done about spot notices."""
+    return _heals(stack), SPOT_HANDLING[stack.spot_notice]
+
+
+def _heals(stack: Stack) -> int:
+    """Cloud groups (ASG, MIG, VMSS) start a new machine for one that died; Karpenter's nodes are in no group."""
+    if isinstance(stack.nodes, StaticNodes):
+        return HEALS_ALWAYS
+    return HEALS_AT_ONCE if isinstance(stack.nodes, ClusterAutoscaler) else HEALS_NOT
 
 
 def _reserve(cases: Sequence[Case]) -> HpaSpec | None:
@@ -258,6 +284,8 @@ def _pack_clock(
         drain_since_s=np.zeros((B, N)),
         n_draining=np.zeros(B, i4),
         n_booting=np.zeros(B, i4),
+        api_delay_s=np.zeros(B),
+        api_since_s=np.full(B, -np.inf),
         overflow=np.zeros(B, i4),
     )
 

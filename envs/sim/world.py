@@ -49,6 +49,7 @@ class Sim(NamedTuple):
     clock: Clock
     money: Money
     scratch: Scratch
+    faults: Any  # envs.sim.fault_state.Faults
     rng: Any  # (B, N_STREAMS) uint64
     tables: Any  # envs.sim.queueing.QueueTables
     hpa: Any  # envs.controllers.hpa.HpaArrays
