@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.control_plane.fidelity import PAGE, Bars, Entry, entry, picture, recordings
+from tests.control_plane.fidelity import PAGE, RECORDINGS, Bars, Entry, entry, picture, recordings, waiting
+from tests.control_plane.recorded import node_lives, pod_lives
+from tests.control_plane.recording import read_recording
 
 # Bars that are missed today; docs/fidelity.md has the figures. A mend takes its entry away.
 KNOWN: dict[str, set[str]] = {}
@@ -44,3 +46,16 @@ def test_the_plot_shows_both_lines(compared: Entry) -> None:
     assert drawing.startswith("<svg ")
     assert len(drawing) < 100_000
     assert Path(compared.recording.path or "").exists()
+
+
+@pytest.mark.parametrize(
+    "path", sorted((RECORDINGS / "karpenter").glob("*.gz")), ids=lambda path: path.name.split(".")[0]
+)
+def test_a_karpenter_recording_is_whole(path: Path) -> None:
+    recording = read_recording(path)
+    nodes, pods = node_lives(recording), pod_lives(recording)
+    assert recording.header["end_s"] >= 20 * 60
+    assert recording.header["speed"] == 1
+    assert all(node.price > 0 and node.start < node.end for node in nodes.values())
+    assert all(pod.node in nodes for pod in pods.values() if pod.bound < pod.gone)
+    assert any(f"| {recording.name} |" in line for line in waiting())
