@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from envs.cluster import NodeBudget
 from envs.errors import InputError
 from envs.hpa_models import HpaModel
 from envs.nearest import did_you_mean
@@ -24,6 +25,7 @@ from envs.stack import (
     ClusterAutoscaler,
     ForecastSpec,
     HpaSpec,
+    Karpenter,
     KedaSpec,
     ReplicaScaler,
     ScheduleSpec,
@@ -94,6 +96,8 @@ def document_of(stack: Stack) -> dict[str, Any]:
     """Plain YAML data that `stack_from_document` reads back as an equal stack."""
     nodes = _plain(asdict(stack.nodes))
     nodes["kind"] = "static" if isinstance(stack.nodes, StaticNodes) else "cluster-autoscaler"
+    if isinstance(stack.nodes, Karpenter):
+        nodes |= _karpenter_fields(stack.nodes)
     if isinstance(stack.nodes, ClusterAutoscaler):
         nodes["priorities"] = [{"value": v, "patterns": list(p)} for v, p in stack.nodes.priorities]
     replay = {} if stack.replay is None else {"replay": _plain(asdict(stack.replay))}
@@ -119,6 +123,21 @@ def scaler_document(scaler: ReplicaScaler) -> dict[str, Any]:
     for trigger in document.get("triggers", ()):
         _write_trigger(trigger)
     return document
+
+
+def _karpenter_fields(karpenter: Karpenter) -> dict[str, Any]:
+    """What plain data does not say by itself: the kind, Never, and budgets as they are written."""
+    fields: dict[str, Any] = {"kind": "karpenter", "budgets": [_budget(b) for b in karpenter.budgets]}
+    for key in ("consolidate_after_s", "expire_after_s"):
+        if math.isinf(getattr(karpenter, key)):
+            fields[key] = "Never"
+    return fields
+
+
+def _budget(budget: NodeBudget) -> dict[str, Any]:
+    nodes = f"{budget.nodes * 100:.10g}%" if budget.is_share else round(budget.nodes)
+    given: dict[str, Any] = {"nodes": nodes, "reasons": list(budget.reasons)}
+    return given | ({"schedule": budget.schedule, "duration": budget.duration_s} if budget.schedule else {})
 
 
 def stack_schema() -> dict[str, Any]:

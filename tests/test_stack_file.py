@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 from envs import hpa_models, scaler_models, stack_models
 from envs import stack as spec
+from envs.cluster import NodeBudget
 from envs.errors import InputError
 from envs.stack_file import (
     document_of,
@@ -27,7 +28,19 @@ from envs.stack_file import (
 
 SHIPPED = [
     *("business-hours", "forecast", "hpa-cpu-50", "hpa-cpu-60", "hpa-cpu-70", "hpa-default"),
-    *("keda", "keda-zero", "most-allocated", "replay", "replay-cpu", "rps-target", "static-p95", "static-peak"),
+    *(
+        "karpenter",
+        "karpenter-balanced",
+        "karpenter-rps",
+        "keda",
+        "keda-zero",
+        "most-allocated",
+        "replay",
+        "replay-cpu",
+        "rps-target",
+        "static-p95",
+        "static-peak",
+    ),
 ]
 
 
@@ -37,8 +50,16 @@ def test_what_ships() -> None:
         stack = load_stack(name)
         assert stack.name == name
         assert 40 < len(stack.description) < 120
-        assert isinstance(stack.nodes, spec.ClusterAutoscaler)
-        assert stack.nodes == spec.ClusterAutoscaler(expander="least-waste")
+        if not name.startswith("karpenter"):
+            assert stack.nodes == spec.ClusterAutoscaler(expander="least-waste")
+
+
+def test_karpenter_has_its_own_defaults_and_balanced_differs_in_its_policy() -> None:
+    default, balanced, rps = (load_stack(f"karpenter{n}") for n in ("", "-balanced", "-rps"))
+    assert default.nodes == rps.nodes == spec.Karpenter()
+    assert balanced.nodes == spec.Karpenter(consolidation_policy="Balanced", use_pool_settings=False)
+    assert default.replicas == load_stack("hpa-default").replicas
+    assert rps.replicas == load_stack("rps-target").replicas
 
 
 def test_hpa_default_is_every_default() -> None:
@@ -81,6 +102,7 @@ def test_the_variants_differ_from_the_default_in_what_their_name_says() -> None:
         (scaler_models.WindowModel, spec.ScheduleWindow),
         (scaler_models.ScheduleModel, spec.ScheduleSpec),
         (stack_models.ClusterAutoscalerModel, spec.ClusterAutoscaler),
+        (stack_models.KarpenterModel, spec.Karpenter),
         (stack_models.StaticNodesModel, spec.StaticNodes),
         (stack_models.SchedulerModel, spec.SchedulerProfile),
         (stack_models.StackModel, spec.Stack),
@@ -290,7 +312,7 @@ def test_the_schema_is_json_with_a_sentence_for_every_field() -> None:
 def test_spelled_out_documents_read_back_as_the_same_stack(name: str) -> None:
     document = stack_document(name)
     assert stack_from_document(json.loads(json.dumps(document, allow_nan=False))) == load_stack(name)
-    assert document["nodes"]["scale_down_unneeded_s"] == 600.0
+    assert document["nodes"].get("scale_down_unneeded_s", 600.0) == 600.0
 
 
 seconds = st.integers(1, 1800)
@@ -336,6 +358,7 @@ hpas = st.builds(
     behavior=st.none() | st.builds(spec.HpaBehavior, st.none() | rules, st.none() | rules),
     tolerance=shares,
 )
+budgets = st.sampled_from([NodeBudget(), NodeBudget(3, False, ("Empty",)), NodeBudget(0.25, True, (), "@daily", 600.0)])
 triggers = st.one_of(
     st.builds(
         spec.KedaTrigger,
@@ -377,6 +400,14 @@ floors = st.one_of(
 )
 nodes = st.one_of(
     st.just(spec.StaticNodes()),
+    st.builds(
+        spec.Karpenter,
+        consolidation_policy=st.sampled_from(["WhenEmpty", "WhenEmptyOrUnderutilized", "Balanced"]),
+        consolidate_after_s=st.just(float("inf")) | st.floats(0, 86_400),
+        budgets=st.lists(budgets, max_size=2).map(tuple),
+        expire_after_s=st.just(float("inf")) | st.floats(1, 1e6),
+        spot_to_spot=st.booleans(),
+    ),
     st.builds(
         spec.ClusterAutoscaler,
         scale_down_unneeded_s=st.floats(0, 86_400),

@@ -8,6 +8,7 @@ import numpy as np
 
 from envs.cluster import ClusterSpec, InstanceType, NodePool, ServiceModel, Workload
 from envs.scenario import GeneratedDemand, Scenario
+from envs.spot import SpotMarket
 from envs.stack import HpaMetric, HpaSpec, Stack, StaticReplicas
 from envs.timeline import Names, Rollout, Sink, Timeline
 
@@ -51,6 +52,7 @@ def scenario(*, days: float = 3.0, workloads: int = 6, hostile: bool = False) ->
         demand=tuple(GeneratedDemand(base_rps=40.0 * (k + 1)) for k in range(workloads)),
         horizon_s=days * 86400.0,
         stacks=STACKS,
+        spot=SpotMarket(interruptions=False),  # a what-if runs each cell once
         description="A shop that is not there.",
     )
 

@@ -13,6 +13,7 @@ from envs.discounts import CommittedUse
 from envs.faults import AFTERMATH_S, Fault
 from envs.ledger import ledger_of
 from envs.scenario import Scenario
+from envs.spot import SpotMarket
 from envs.stack import Stack
 from envs.timeline import Names, Rollout, Timeline
 from optimizer.report.report import render
@@ -61,7 +62,7 @@ def test_lines_are_what_a_run_with_faults_has_beyond_one_without() -> None:
 
 
 def test_spot_pools_add_a_line_of_their_own() -> None:
-    frame = result().resilience
+    frame = result(spot=SpotMarket()).resilience
     assert frame["fault"].tolist()[-1] == "spot interruptions"
     assert frame["extra_bad"].iloc[-1] == 0.0
 
