@@ -188,8 +188,9 @@ direction within one sync period; *same type* is the share of pod time on the sa
 
 
 WAITING = """\
-The real Karpenter 1.14.1 in real time, from `tests/control_plane/recordings/karpenter`; `python -m tests.control_plane.compare`
-takes them where stacks have `kind: karpenter`. Launches and evictions include the warm-up's."""
+The real Karpenter 1.14.1 in real time, from `tests/control_plane/recordings/karpenter`;
+`python -m tests.control_plane.compare` takes them where stacks have `kind: karpenter`. Launches and evictions include
+the warm-up's."""
 
 
 def _percent(share: float) -> str:
