@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 SOURCES := $(wildcard envs/sim/*.py envs/controllers/*.py)
 
-.PHONY: help demo test check bench docs conformance setup clean
+.PHONY: help demo test check bench docs conformance control-plane fidelity setup clean
 
 help: ## what there is to do
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 16
@@ -30,7 +30,7 @@ $(VENV)/.kernels: $(VENV)/.base $(SOURCES)
 setup: $(VENV)/.kernels ## virtual environment and compiled kernels
 
 demo: $(VENV)/.kernels ## two weeks of a real web shop's load under today's autoscalers
-	$(BIN)/trimtab whatif webshop --stacks hpa-default,hpa-cpu-50,hpa-cpu-70,rps-target --out out/demo --force
+	$(BIN)/trimtab whatif webshop --stacks hpa-default,hpa-cpu-50,hpa-cpu-70,rps-target --bound --out out/demo --force
 
 test: $(VENV)/.dev $(VENV)/.kernels ## the tests
 	$(BIN)/python -m pytest
@@ -46,6 +46,12 @@ bench: $(VENV)/.dev $(VENV)/.kernels ## the performance table; writes bench.json
 
 conformance: $(VENV)/.dev ## rules against cases recorded from the real controllers; writes docs/conformance.md
 	$(BIN)/python -m tests.conformance --write-docs
+
+control-plane: $(VENV)/.dev ## build a real control plane for the tests from Go modules (8-15 minutes once; needs Go)
+	$(BIN)/python -m tests.control_plane build
+
+fidelity: $(VENV)/.dev $(VENV)/.kernels ## the simulator against recordings of a real control plane; writes docs/fidelity.md
+	$(BIN)/python -m tests.control_plane.fidelity
 
 docs: $(VENV)/.dev ## the documentation site, in site/
 	$(BIN)/zensical build --strict

@@ -12,9 +12,12 @@ from typing import Literal
 Balancing = Literal["random", "least_request", "pooled"]
 WorkloadKind = Literal["service", "queue", "batch"]
 CapacityType = Literal["on-demand", "spot"]
+ConsolidationPolicy = Literal["WhenEmpty", "WhenEmptyOrUnderutilized", "Balanced"]
+DisruptionReason = Literal["Underutilized", "Empty", "Drifted"]
 TaintEffect = Literal["NoSchedule", "PreferNoSchedule", "NoExecute"]
 ZONE_KEY = "topology.kubernetes.io/zone"
 HOSTNAME_KEY = "kubernetes.io/hostname"
+CAPACITY_KEY = "karpenter.sh/capacity-type"
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,12 @@ class InstanceType:
     price_usd_per_h: float  # on demand, list price after the scenario's discount
     gpu: int = 0
     arch: str = "amd64"
+    spot_price_usd_per_h: float | None = None  # None: not offered on the spot market
+    interrupted_per_month: float | None = None  # share of its spot nodes taken back in a month; None: not known
+
+    def price_of(self, capacity_type: CapacityType) -> float | None:
+        """USD/h of this machine as on-demand or spot; None where it is not offered."""
+        return self.price_usd_per_h if capacity_type == "on-demand" else self.spot_price_usd_per_h
 
 
 @dataclass(frozen=True)
@@ -77,13 +86,27 @@ class DisruptionBudget:
 
 
 @dataclass(frozen=True)
+class NodeBudget:
+    """How many nodes of a pool Karpenter may disrupt at once: an entry of NodePool spec.disruption.budgets."""
+
+    nodes: float = 0.1  # a count, or a share (0-1)
+    is_share: bool = True
+    reasons: tuple[DisruptionReason, ...] = ()  # empty = every reason
+    schedule: str = ""  # cron, UTC; empty = always
+    duration_s: float = float("inf")  # how long it holds from each time that the schedule fires
+
+
+@dataclass(frozen=True)
 class NodePool:
-    """Nodes that one autoscaler setting governs. Each (type, zone) pair is one node group."""
+    """Nodes that one autoscaler setting governs. Each (type, capacity type, zone) is one node group.
+
+    A field of Karpenter that is None here is the stack's.
+    """
 
     name: str
     instance_types: tuple[str, ...]
     zones: tuple[str, ...] = ("zone-a",)
-    capacity_type: CapacityType = "on-demand"
+    capacity_types: tuple[CapacityType, ...] = ("on-demand",)
     min_nodes: int = 0  # of the first type, split over the zones as evenly as they go
     max_nodes: int = 100  # of the pool in all; every group may reach it alone
     initial_nodes: int = 1  # of the first type, split over the zones
@@ -94,6 +117,12 @@ class NodePool:
     daemon_cpu: float = 0.1  # cores of DaemonSet requests on each node
     daemon_memory_gib: float = 0.2
     weight: int = 0  # Karpenter NodePool weight
+    limit_cpu: float = float("inf")  # cores of all its nodes; Karpenter only
+    limit_memory_gib: float = float("inf")
+    consolidate_after_s: float | None = None  # inf = never
+    consolidation_policy: ConsolidationPolicy | None = None
+    budgets: tuple[NodeBudget, ...] | None = None
+    expire_after_s: float | None = None  # inf = never
 
 
 @dataclass(frozen=True)
@@ -151,7 +180,7 @@ class Workload:
     anti_affinity: tuple[AntiAffinity, ...] = ()
     pdb: DisruptionBudget | None = None
     safe_to_evict: bool = True
-    hpa: object | None = None  # envs.stack.HpaSpec read from the user's own manifest, else None
+    hpa: object | None = None  # envs.stack.HpaSpec or KedaSpec of the user's own manifest, else None
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,7 @@ def node_pool(manifest: Manifest, machines: Sequence[InstanceType], notes: Notes
     fields: dict[str, Any] = {"name": manifest.name}
     fields["instance_types"] = guess(names, about_types) if about_types else names
     fields["zones"] = zones or guess(["zone-a", "zone-b", "zone-c"], "no zone requirement; three zones")
-    _capacity_type(manifest, requirements, notes)
+    fields |= _capacity_types(manifest, requirements, [m for m in machines if m.name in names], notes)
     fields |= _limits(manifest, [m for m in machines if m.name in names], notes)
     fields["initial_nodes"] = guess(1, "nodes at the start")
     if labels:
@@ -68,8 +68,7 @@ def node_pool(manifest: Manifest, machines: Sequence[InstanceType], notes: Notes
         fields["taints"] = taints
     if weight := manifest.spec.whole("weight", 0):
         fields["weight"] = weight
-    _disruption(manifest, notes)
-    return fields
+    return fields | _disruption(manifest)
 
 
 def guessed_pool(
@@ -193,29 +192,51 @@ def _limits(manifest: Manifest, machines: list[InstanceType], notes: Notes) -> d
         return {"max_nodes": guess(100, "no limits in the NodePool")}
     cores = [] if cpu is None else [f"{format_cpu(cpu)} CPU"]
     said = " and ".join(cores + ([] if memory is None else [format_memory(memory)]))
-    notes.add(manifest.title, f"limits of {said} are kept as a number of the smallest nodes")
-    return {"max_nodes": guess(max(1, min(int(min(counts)), 10_000)), f"limits of {said} / the smallest type")}
+    notes.add(manifest.title, f"limits of {said} are Karpenter's; for others max_nodes is that many smallest nodes")
+    given = {"cpu": cores[0].removesuffix(" CPU")} if cores else {}
+    given |= {} if memory is None else {"memory": format_memory(memory)}
+    most = guess(max(1, min(int(min(counts)), 10_000)), f"limits of {said} / the smallest type")
+    return {"max_nodes": most, "limits": given}
 
 
-def _capacity_type(manifest: Manifest, requirements: list[Requirement], notes: Notes) -> None:
+def _capacity_types(
+    manifest: Manifest, requirements: list[Requirement], machines: list[InstanceType], notes: Notes
+) -> dict[str, Any]:
+    """What the requirement allows and the book has a price for; on-demand when there is none."""
     values = _values(requirements, CAPACITY_KEY)
-    if "spot" in values or "reserved" in values:
-        notes.add(manifest.title, f"capacity type {', '.join(values)}: simulated and priced as on-demand so far")
+    if "reserved" in values:
+        notes.add(manifest.title, "capacity type reserved is left out")
+    if "spot" not in values:
+        return {}
+    if all(m.spot_price_usd_per_h is None for m in machines):
+        notes.add(manifest.title, "capacity type spot has no price in this region: priced as on-demand")
+        return {}
+    return {"capacity_types": [value for value in values if value in ("on-demand", "spot")]}
 
 
-def _disruption(manifest: Manifest, notes: Notes) -> None:
-    disruption = manifest.spec.child("disruption")
-    if disruption.value:
-        policy = disruption.text("consolidationPolicy", "WhenEmptyOrUnderutilized")
-        after = disruption.text("consolidateAfter", "0s")
-        budgets = len(disruption.children("budgets"))
-        notes.add(
-            manifest.title,
-            f"disruption ({policy} after {after}, {budgets} budgets) is Karpenter's; "
-            "the stack's node autoscaler decides here",
-        )
-    if expire := manifest.spec.at("template", "spec").text("expireAfter"):
-        notes.add(manifest.title, f"expireAfter {expire} is left out: simulated nodes do not expire")
+def _disruption(manifest: Manifest) -> dict[str, Any]:
+    """disruption and expireAfter, for stacks with Karpenter."""
+    body = manifest.spec.child("disruption")
+    given: dict[str, Any] = {}
+    if policy := body.text("consolidationPolicy"):
+        given["consolidation_policy"] = policy
+    if after := body.text("consolidateAfter"):
+        given["consolidate_after"] = after
+    if budgets := [_budget(budget) for budget in body.children("budgets")]:
+        given["budgets"] = budgets
+    fields = {"disruption": given} if given else {}
+    expire = manifest.spec.at("template", "spec").text("expireAfter")
+    return fields | ({"expire_after": expire} if expire else {})
+
+
+def _budget(body: Body) -> dict[str, Any]:
+    given: dict[str, Any] = {"nodes": body.text("nodes", "10%")}
+    if reasons := body.words("reasons"):
+        given["reasons"] = reasons
+    for key in ("schedule", "duration"):
+        if value := body.text(key):
+            given[key] = value
+    return given
 
 
 def _taint(body: Body) -> dict[str, str]:

@@ -6,6 +6,8 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from envs.cron_windows import check_cron, parse_zone
+from envs.errors import InputError
 from envs.manifest_files import Body, Manifest
 from envs.manifest_pods import Notes, pod_labels, read_selector
 from envs.matching import matches_labels
@@ -14,6 +16,11 @@ from envs.scenario_writer import guess
 
 TARGET_KINDS = ("Deployment", "StatefulSet")
 KEDA_MAX = 100  # maxReplicaCount when a ScaledObject does not say
+_KEDA_SECONDS = {
+    "pollingInterval": "polling_interval_s",
+    "cooldownPeriod": "cooldown_s",
+    "initialCooldownPeriod": "initial_cooldown_s",
+}
 _MEANINGS = (  # what a metric's name gives away about what it counts
     (
         "queue_length",
@@ -51,24 +58,41 @@ def hpa_fields(manifest: Manifest, notes: Notes) -> dict[str, Any]:
 
 
 def scaled_object_fields(manifest: Manifest, notes: Notes) -> dict[str, Any]:
-    """Likewise from a ScaledObject: KEDA writes an HPA from its triggers, and so does this."""
+    """Likewise from a ScaledObject."""
     spec = manifest.spec
-    metrics: list[dict[str, Any]] = []
-    for trigger in spec.children("triggers"):
-        metric = _trigger(trigger, manifest.title, notes)
-        if metric is not None:
-            metrics.append(metric)
-    low, high = spec.whole("minReplicaCount", 0), spec.whole("maxReplicaCount", KEDA_MAX)
-    if low == 0:
-        notes.add(manifest.title, "minReplicaCount 0: scaling to zero is KEDA's and not simulated yet; 1 is kept")
-    for key in ("fallback", "idleReplicaCount"):
+    read = [_trigger(trigger, manifest.title, notes) for trigger in spec.children("triggers")]
+    triggers = [trigger for trigger in read if trigger is not None]
+    low, high = max(spec.whole("minReplicaCount", 0), 0), spec.whole("maxReplicaCount", KEDA_MAX)
+    idle = 0 if "idleReplicaCount" in spec.value and low > 0 else None
+    if 0 in (low, idle) and all(trigger["type"] in ("cpu", "memory") for trigger in triggers):
+        notes.add(manifest.title, "no trigger could wake it from zero; at least 1 replica is kept")
+        low, idle = max(low, 1), None
+    fields: dict[str, Any] = {"min_replicas": low, "max_replicas": max(high, low, 1)}
+    if not triggers:
+        return fields
+    if "scalingModifiers" in spec.child("advanced").value:
+        notes.add(manifest.title, "scalingModifiers is left out: each trigger counts by itself")
+    keda: dict[str, Any] = {"kind": "keda", "triggers": triggers}
+    for key, name in _KEDA_SECONDS.items():
         if key in spec.value:
-            notes.add(manifest.title, f"{key} is left out")
-    fields: dict[str, Any] = {"min_replicas": max(low, 1), "max_replicas": max(high, low, 1)}
-    if metrics:
-        advanced = spec.at("advanced", "horizontalPodAutoscalerConfig", "behavior")
-        fields["hpa"] = {"kind": "hpa", "metrics": metrics} | ({"behavior": b} if (b := _behavior(advanced)) else {})
-    return fields
+            keda[name] = max(spec.whole(key, 0), 5 if name == "polling_interval_s" else 0)
+    if idle is not None:
+        keda["idle_replicas"] = 0
+    if fallback := _fallback(spec.child("fallback")):
+        keda["fallback"] = fallback
+    if behavior := _behavior(spec.at("advanced", "horizontalPodAutoscalerConfig", "behavior")):
+        keda["behavior"] = behavior
+    return {**fields, "hpa": keda}
+
+
+def _fallback(body: Body) -> dict[str, Any]:
+    if "replicas" not in body.value:
+        return {}
+    found: dict[str, Any] = {"replicas": body.whole("replicas", 1)}
+    found["failure_threshold"] = body.whole("failureThreshold", 3)
+    if behavior := body.text("behavior"):
+        found["behavior"] = behavior
+    return found
 
 
 def pdb_of(workload: Manifest, budgets: Sequence[Manifest]) -> dict[str, Any] | None:
@@ -143,13 +167,7 @@ def _trigger(trigger: Body, title: str, notes: Notes) -> dict[str, Any] | None:
     if kind in ("cpu", "memory"):
         return _resource_trigger(kind, trigger, metadata)
     if kind == "cron":
-        window = f"{metadata.text('start')} to {metadata.text('end')} {metadata.text('timezone')}"
-        replicas = metadata.text("desiredReplicas")
-        notes.add(
-            title,
-            f"cron trigger ({window}, {replicas} replicas) is left out: schedules are not simulated yet",
-        )
-        return None
+        return _cron_trigger(metadata)
     keys = [k for k in ("threshold", "queueLength", "lagThreshold", "value", "targetValue") if k in metadata.value]
     if not keys:
         notes.add(title, f"{kind} trigger has no threshold that is known here and is left out")
@@ -159,7 +177,25 @@ def _trigger(trigger: Body, title: str, notes: Notes) -> dict[str, Any] | None:
         raise metadata.error(keys[0], value, "must be above zero")
     said = " ".join(metadata.text(k) for k in ("metricName", "query", "queueName", "topic") if k in metadata.value)
     name = _meaning(f"{kind if kind != 'prometheus' else ''} {said}".strip()[:200], title, notes)
-    return {"type": "External", "name": name, "target_type": "AverageValue", "target": _number(value)}
+    shown = {"type": name, "threshold": _number(value)}
+    if trigger.text("metricType") == "Value":
+        shown["target_type"] = "Value"
+    active = [key for key in metadata.value if key.lower().startswith("activation")]
+    above = metadata.quantity(active[0], parse_quantity) if active else None
+    return {**shown, "activation": _number(above)} if above else shown
+
+
+def _cron_trigger(metadata: Body) -> dict[str, Any]:
+    replicas = metadata.quantity("desiredReplicas", parse_quantity)
+    if replicas is None or replicas < 1:
+        raise metadata.error("desiredReplicas", replicas, "a cron trigger needs at least 1")
+    times = {key: metadata.text(key) for key in ("timezone", "start", "end")}
+    for key, text in times.items():
+        try:
+            _ = parse_zone(text) if key == "timezone" else check_cron(text)
+        except InputError as error:
+            raise metadata.error(key, text, error.mend) from None
+    return {"type": "cron", **times, "desired_replicas": int(replicas)}
 
 
 def _resource_trigger(kind: str, trigger: Body, metadata: Body) -> dict[str, Any]:
@@ -167,8 +203,9 @@ def _resource_trigger(kind: str, trigger: Body, metadata: Body) -> dict[str, Any
     if metric_type == "AverageValue":
         value = metadata.quantity("value", parse_cpu if kind == "cpu" else parse_memory) or 0.0
         shown: Any = _number(value) if kind == "cpu" else format_memory(value)
-        return {"type": "Resource", "name": kind, "target_type": "AverageValue", "target": shown}
-    return _resource(kind, max(metadata.quantity("value", parse_quantity) or 80.0, 1.0))
+        return {"type": kind, "target_type": "AverageValue", "threshold": shown}
+    percent = max(metadata.quantity("value", parse_quantity) or 80.0, 1.0)
+    return {"type": kind, "target_type": "Utilization", "threshold": _number(percent)}
 
 
 def _behavior(body: Body) -> dict[str, Any]:

@@ -9,15 +9,17 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numpy.typing import NDArray
 
+from envs.cron_windows import windows
 from envs.demand import Demand, rate_quantile
 from envs.matching import hard_taints_tolerated, matches_node_affinity
+from envs.measured_loop import Decide, MeasuredLoop
 from envs.scenario import Scenario
 from envs.sim.cluster_sim import ClusterSim
 from envs.sim.pack import Case
 from envs.sim.pack_placement import node_groups, requests
 from envs.sim.queueing import load_tables, replicas_needed
 from envs.sim.rows import timeline_of
-from envs.stack import Stack, StaticReplicas
+from envs.stack import ScheduleSpec, Stack, StaticReplicas
 from envs.timeline import Names, Rollout, Sink
 
 DAY_S = 86400.0
@@ -32,12 +34,16 @@ def rollout(
     days: float | None = None,
     sink: Sink | None = None,
     progress: Callable[[float], None] | None = None,
+    decide: Decide | None = None,
 ) -> Rollout:
     """Run `stack` on `scenario` for its horizon (or the first `days`); one Timeline per day to `sink`.
 
-    progress is called with simulated days done. Equal scenario, stack, seed and version give equal
-    bytes; the demand does not depend on the stack.
+    progress is called with simulated days done. decide: asked for a plan at its own period, from measurements
+    only; a stack with `replay` needs one (`optimizer.replay_control.simulate` brings it). Equal scenario, stack,
+    seed and version give equal bytes; the demand does not depend on the stack.
     """
+    if stack.replay is not None and decide is None:
+        raise ValueError(f"stack {stack.name} replays the past: run it by optimizer.replay_control.simulate")
     began = time.monotonic()
     demand = Demand.pack([scenario], [seed])
     sim = ClusterSim([case_of(scenario, stack, seed, demand)], rows=rows_per_day(scenario))
@@ -46,10 +52,11 @@ def rollout(
     total = max(round(horizon_s / scenario.tick_s), 1)
     names = names_of(scenario)
     chunk = rows_per_day(scenario) * sim.row_ticks
+    advance = sim.run if decide is None else MeasuredLoop(sim, decide).run
     for arrivals in _ahead(demand, total, chunk):
         sim.clear_rows()
         first, n = sim.tick, arrivals.shape[1]
-        sim.run(arrivals)
+        advance(arrivals)
         if sink is not None:
             sink(timeline_of(sim, names, first, n))
         if progress is not None:
@@ -93,10 +100,24 @@ def case_of(scenario: Scenario, stack: Stack, seed: int, demand: Demand) -> Case
     """
     hours = [scenario.tick_s / 3600.0 if w.kind == "batch" else 1.0 for w in scenario.cluster.workloads]
     first = demand.rates(0, 1)[0, 0, : len(hours)] * hours
-    replicas = None
-    if isinstance(stack.replicas, StaticReplicas):
-        replicas = [static_count(scenario, stack.replicas, w) for w in range(len(scenario.cluster.workloads))]
-    return Case(scenario, stack, seed, first, replicas)
+    scalers = [stack.scaler_of(w) for w in scenario.cluster.workloads]
+    replicas = [static_count(scenario, s, w) if isinstance(s, StaticReplicas) else 0 for w, s in enumerate(scalers)]
+    floors = [schedule_floors(scenario, s, w) if isinstance(s, ScheduleSpec) else () for w, s in enumerate(scalers)]
+    return Case(scenario, stack, seed, first, replicas, floors)
+
+
+def schedule_floors(scenario: Scenario, spec: ScheduleSpec, w: int) -> tuple[int, ...]:
+    """Replicas that each window of a schedule keeps: given, or for a quantile of the load in its own hours."""
+    workload = scenario.cluster.workloads[w]
+    floors = []
+    for window in spec.windows:
+        if window.load_quantile is None:
+            floors.append(window.min_replicas or 0)
+            continue
+        opened = windows(window.start, window.end, window.timezone, scenario.start_utc, (0.0, scenario.horizon_s))
+        rps = rate_quantile(scenario, w, window.load_quantile, during=opened)
+        floors.append(int(np.ceil(rps / (workload.service.capacity_rps * spec.utilization) - 1e-9)))
+    return tuple(floors)
 
 
 def static_count(scenario: Scenario, static: StaticReplicas, w: int) -> int:
@@ -128,7 +149,7 @@ def names_of(scenario: Scenario) -> Names:
         group_pool=tuple(g.pool for g in groups),
         group_type=tuple(g.machine.name for g in groups),
         group_zone=tuple(g.zone for g in groups),
-        group_capacity_type=tuple(g.spec.capacity_type for g in groups),
+        group_capacity_type=tuple(g.capacity_type for g in groups),
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from envs.cluster import (
+    CAPACITY_KEY,
     AntiAffinity,
     ClusterSpec,
     DisruptionBudget,
@@ -18,11 +19,12 @@ from envs.cluster import (
     Toleration,
     Workload,
 )
+from envs.discounts import CommittedUse
 from envs.errors import InputError
 from envs.intent import Intent
 from envs.nearest import did_you_mean
 from envs.scenario import GeneratedDemand, NoiseModel, TraceDemand
-from envs.scenario_models import MAX_NODES, IntentDoc, NodePoolDoc, NoiseDoc, ScenarioDoc
+from envs.scenario_models import MAX_NODES, IntentDoc, NodePoolDoc, NoiseDoc, PricesDoc, ScenarioDoc
 from envs.stack_file import hpa_from_document
 from envs.workload_models import DemandDoc, PdbDoc, ServiceDoc, WorkloadDoc
 
@@ -72,6 +74,12 @@ def build_intent(doc: IntentDoc) -> Intent:
     )
 
 
+def build_committed_use(doc: PricesDoc) -> CommittedUse | None:
+    """None where there is no commitment, or one of nothing."""
+    promise = doc.committed_use
+    return CommittedUse(promise.usd_per_h, promise.discount) if promise and promise.usd_per_h > 0 else None
+
+
 def build_noise(doc: NoiseDoc) -> NoiseModel:
     """Variation below the trace's step."""
     return NoiseModel(cv=doc.cv, tau_s=doc.tau, dispersion=doc.dispersion, enabled=doc.enabled)
@@ -114,7 +122,7 @@ def _workload(doc: WorkloadDoc, where: str, names: set[str], file: Path | None) 
         start_delay_s=doc.start_delay,
         start_delay_cv=doc.start_delay_cv,
         grace_s=doc.grace,
-        node_selector=tuple(doc.node_selector.items()),
+        node_selector=tuple(_node_selector(doc).items()),
         tolerations=tuple(Toleration(t.key, t.operator, t.value, t.effect) for t in doc.tolerations),
         spread=tuple(SpreadConstraint(s.topology_key, s.max_skew, s.hard, s.min_domains) for s in doc.spread),
         anti_affinity=tuple(_anti_affinity(doc, where, names, file)),
@@ -122,6 +130,10 @@ def _workload(doc: WorkloadDoc, where: str, names: set[str], file: Path | None) 
         safe_to_evict=doc.safe_to_evict,
         hpa=None if doc.hpa is None else hpa_from_document(doc.hpa, file=file, where=f"{where}.hpa"),
     )
+
+
+def _node_selector(doc: WorkloadDoc) -> dict[str, str]:
+    return dict(doc.node_selector) | ({} if doc.spot else {CAPACITY_KEY: "on-demand"})
 
 
 def _requests(doc: WorkloadDoc, service: ServiceModel) -> tuple[float, float]:
@@ -175,7 +187,7 @@ def _pool(doc: NodePoolDoc, where: str, file: Path | None) -> NodePool:
         name=doc.name,
         instance_types=tuple(doc.instance_types),
         zones=tuple(doc.zones),
-        capacity_type=doc.capacity_type,
+        capacity_types=tuple(doc.bought),
         min_nodes=doc.min_nodes,
         max_nodes=doc.max_nodes,
         initial_nodes=min(max(doc.initial_nodes, doc.min_nodes), doc.max_nodes),
@@ -186,6 +198,12 @@ def _pool(doc: NodePoolDoc, where: str, file: Path | None) -> NodePool:
         daemon_cpu=doc.daemon_cpu,
         daemon_memory_gib=doc.daemon_memory,
         weight=doc.weight,
+        limit_cpu=float("inf") if doc.limits.cpu is None else doc.limits.cpu,
+        limit_memory_gib=float("inf") if doc.limits.memory is None else doc.limits.memory,
+        consolidate_after_s=doc.disruption.consolidate_after,
+        consolidation_policy=doc.disruption.consolidation_policy,
+        budgets=None if doc.disruption.budgets is None else tuple(b.build() for b in doc.disruption.budgets),
+        expire_after_s=doc.expire_after,
     )
 
 

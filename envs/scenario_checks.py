@@ -6,9 +6,10 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from envs.cluster import ZONE_KEY, ClusterSpec, InstanceType, NodePool, ServiceModel, Workload
+from envs.cluster import ClusterSpec, InstanceType, NodePool, ServiceModel, Workload
 from envs.errors import InputError
 from envs.matching import hard_taints_tolerated, matches_node_affinity
+from envs.offerings import node_labels
 from envs.quantities import format_cpu, format_duration, format_memory, format_percent
 from envs.scenario import Scenario, TraceDemand
 
@@ -111,18 +112,11 @@ def _too_large(workload: Workload, places: Sequence[tuple[NodePool, InstanceType
     )
 
 
-def node_labels(pool: NodePool, machine: InstanceType, zone: str) -> dict[str, str]:
-    """The labels of a node; those of the pool win."""
-    return {
-        ZONE_KEY: zone,
-        "node.kubernetes.io/instance-type": machine.name,
-        "kubernetes.io/arch": machine.arch,
-        "karpenter.sh/capacity-type": pool.capacity_type,
-        "karpenter.sh/nodepool": pool.name,
-        **dict(pool.labels),
-    }
-
-
 def _selected(workload: Workload, pool: NodePool, machine: InstanceType) -> bool:
     selector = dict(workload.node_selector)
-    return any(matches_node_affinity(node_labels(pool, machine, zone), node_selector=selector) for zone in pool.zones)
+    return any(
+        matches_node_affinity(node_labels(pool, machine, zone, capacity), node_selector=selector)
+        for zone in pool.zones
+        for capacity in pool.capacity_types
+        if machine.price_of(capacity) is not None
+    )

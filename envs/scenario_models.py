@@ -7,12 +7,15 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from envs.cluster import NodePool
+from envs.cluster import CapacityType, NodePool
 from envs.errors import InputError
+from envs.fault_models import FaultDoc
 from envs.intent import Intent
+from envs.pool_models import DisruptionModel, DurationOrNever, LimitsModel
 from envs.quantities import format_memory
 from envs.scenario import NoiseModel, Scenario
 from envs.schema_types import Cpu, Duration, Memory, Share, UsdPerHour
+from envs.spot_models import SpotDoc
 from envs.workload_models import NAME, Strict, Text, WorkloadDoc, at_most
 
 _POOL = NodePool(name="_", instance_types=())
@@ -34,14 +37,20 @@ class TaintDoc(Strict):
 
 
 class NodePoolDoc(Strict):
-    """Nodes that one autoscaler setting governs; each (instance type, zone) is one node group."""
+    """Nodes that one autoscaler setting governs; each (instance type, capacity type, zone) is one node group."""
 
     name: str = Field(pattern=NAME, max_length=253, description="Unique name.")
     instance_types: list[Text] = Field(
         min_length=1, max_length=200, description="Type names in the price book, or of instance_types below."
     )
     zones: list[Text] = Field(default=list(_POOL.zones), min_length=1, max_length=26, description="Zones of the nodes.")
-    capacity_type: Literal["on-demand"] = Field("on-demand", description="Only on-demand is simulated so far.")
+    capacity_types: list[CapacityType] = Field(
+        default=list(_POOL.capacity_types),
+        min_length=1,
+        max_length=2,
+        description="What may be bought: on-demand, spot, or both.",
+    )
+    capacity_type: CapacityType | None = Field(None, description="Short for capacity_types with one entry.")
     min_nodes: int = Field(_POOL.min_nodes, ge=0, le=MAX_NODES, description="Fewest nodes of the whole pool.")
     max_nodes: int = Field(_POOL.max_nodes, ge=1, le=MAX_NODES, description="Most nodes of the whole pool.")
     initial_nodes: int = Field(_POOL.initial_nodes, ge=0, le=MAX_NODES, description="Nodes at the start.")
@@ -62,10 +71,30 @@ class NodePoolDoc(Strict):
         description="Memory that DaemonSets request on each node.",
     )
     weight: int = Field(_POOL.weight, ge=0, le=10_000, description="Karpenter's weight; higher is tried first.")
+    limits: LimitsModel = Field(LimitsModel(), description="Karpenter's limits of the pool's CPU and memory.")
+    disruption: DisruptionModel = Field(DisruptionModel(), description="How Karpenter may disrupt the pool's nodes.")
+    expire_after: DurationOrNever | None = Field(
+        None, gt=0, description="Age at which Karpenter replaces a node, or Never; default the stack's."
+    )
+
+    @field_validator("capacity_types")
+    @classmethod
+    def _once(cls, kinds: list[CapacityType]) -> list[CapacityType]:
+        if len(set(kinds)) < len(kinds):
+            raise InputError(None, "capacity_types", kinds, "holds a name twice; remove one")
+        return kinds
+
+    @property
+    def bought(self) -> list[CapacityType]:
+        """What may be bought, by either way of saying it."""
+        return self.capacity_types if self.capacity_type is None else [self.capacity_type]
 
     @model_validator(mode="after")
     def _bounds(self) -> NodePoolDoc:
         at_most(self.min_nodes, self.max_nodes, "min_nodes", "max_nodes")
+        if self.capacity_type is not None and "capacity_types" in self.model_fields_set:
+            mend = "is given beside capacity_types; leave one of them out"
+            raise InputError(None, "capacity_type", self.capacity_type, mend)
         if "initial_nodes" in self.model_fields_set:
             at_most(self.initial_nodes, self.max_nodes, "initial_nodes", "max_nodes")
         return self
@@ -78,6 +107,7 @@ class InstanceTypeDoc(Strict):
     vcpu: Cpu = Field(gt=0, le=10_000, description="CPUs that are sold.")
     memory: Memory = Field(gt=0, le=100_000, description="Memory that is sold.")
     price: UsdPerHour = Field(ge=0, le=1e6, description="List price on demand, before prices.discount.")
+    spot_price: UsdPerHour | None = Field(None, ge=0, le=1e6, description="Price on the spot market; default none.")
     allocatable_cpu: Cpu | None = Field(None, gt=0, description="CPU that pods may request; default all of it.")
     allocatable_memory: Memory | None = Field(None, gt=0, description="Likewise for memory; default all of it.")
     max_pods: int = Field(110, ge=1, le=10_000, description="Pods that fit at most (the kubelet's own default).")
@@ -91,6 +121,13 @@ class InstanceTypeDoc(Strict):
         return self
 
 
+class CommittedUseDoc(Strict):
+    """A promise to spend so much an hour on on-demand nodes, used or not, at a discount (a savings plan)."""
+
+    usd_per_h: UsdPerHour = Field(ge=0, le=1e6, description="Paid every hour, used or not.")
+    discount: Share = Field(ge=0, lt=1, description="Off on-demand prices, on what the commitment covers.")
+
+
 class PricesDoc(Strict):
     """What the prices of the built-in book are changed to."""
 
@@ -98,6 +135,9 @@ class PricesDoc(Strict):
     discount: Share = Field(0.0, ge=0, lt=1, description="Off every on-demand price (0.2 or 20%).")
     commitment: Literal["none", "1y", "3y"] = Field(
         "none", description="Price every node as under a commitment of 1 or 3 years, where the book has it."
+    )
+    committed_use: CommittedUseDoc | None = Field(
+        None, description="A commitment by the hour; default none. It changes the bill, not what autoscalers choose."
     )
     overrides: dict[str, UsdPerHour] = Field(
         default_factory=dict, max_length=2000, description="Price per instance type, before the discount."
@@ -154,6 +194,8 @@ class ScenarioDoc(Strict):
     node_pools: list[NodePoolDoc] = Field(min_length=1, max_length=500, description="What it runs on.")
     noise: NoiseDoc = Field(default={}, validate_default=True, description="Variation below a trace's step.")
     intent: IntentDoc = Field(default={}, validate_default=True, description="Budget and limits.")
+    spot: SpotDoc = Field(default={}, validate_default=True, description="Interruptions and prices of spot nodes.")
+    faults: list[FaultDoc] = Field(default_factory=list, max_length=1000, description="What goes wrong, and when.")
 
     stacks: list[str | dict[str, Any]] = Field(
         default=["hpa-default"],

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from envs.cluster import InstanceType
+from envs.cluster import CapacityType, InstanceType
 from envs.errors import InputError
 from envs.nearest import did_you_mean
 from envs.price_tables import providers
@@ -33,7 +33,15 @@ def resolve_types(doc: ScenarioDoc, place: Place) -> dict[str, InstanceType]:
             at = (place.file, f"node_pools[{i}].instance_types[{j}]")
             machine = own[name] if name in own else _from_books(name, doc, books, own, at)
             types[name] = _charged(machine, doc.prices)
+        _check_spot(pool.bought, [types[n] for n in pool.instance_types], (place.file, f"node_pools[{i}]"))
     return types
+
+
+def _check_spot(kinds: list[CapacityType], machines: list[InstanceType], at: tuple[Any, str]) -> None:
+    """Some type of a pool that may buy spot has a spot price."""
+    if "spot" in kinds and all(m.spot_price_usd_per_h is None for m in machines):
+        mend = "none of the pool's types has a spot price here; give spot_price to types of your own, or leave spot out"
+        raise InputError(at[0], f"{at[1]}.capacity_types", list(kinds), mend)
 
 
 def _own_types(doc: ScenarioDoc, place: Place) -> dict[str, InstanceType]:
@@ -57,6 +65,7 @@ def _instance_type(doc: InstanceTypeDoc) -> InstanceType:
         price_usd_per_h=doc.price,
         gpu=doc.gpu,
         arch=doc.arch,
+        spot_price_usd_per_h=doc.spot_price,
     )
 
 

@@ -18,13 +18,31 @@ from pydantic import ValidationError
 from envs.errors import InputError
 from envs.hpa_models import HpaModel
 from envs.nearest import did_you_mean
+from envs.scaler_models import KedaModel
 from envs.schema_errors import describe_validation_error, validate
-from envs.stack import ClusterAutoscaler, HpaSpec, Stack, StaticNodes
+from envs.stack import (
+    ClusterAutoscaler,
+    ForecastSpec,
+    HpaSpec,
+    KedaSpec,
+    ReplicaScaler,
+    ScheduleSpec,
+    Stack,
+    StaticNodes,
+    StaticReplicas,
+)
 from envs.stack_models import StackModel
 from envs.yaml_reader import YamlDocument, read_yaml
 
-_Model = TypeVar("_Model", StackModel, HpaModel)
+_Model = TypeVar("_Model", StackModel, HpaModel, KedaModel)
 STACKS = Path(__file__).parent / "stacks"
+KINDS: dict[type, str] = {
+    HpaSpec: "hpa",
+    StaticReplicas: "static",
+    KedaSpec: "keda",
+    ForecastSpec: "forecast",
+    ScheduleSpec: "schedule",
+}
 
 
 def stack_names() -> list[str]:
@@ -65,32 +83,42 @@ def stack_from_document(
     return _validated(StackModel, data, file, where).build(name)
 
 
-def hpa_from_document(data: object, *, file: Path | str | None = None, where: str = "hpa") -> HpaSpec:
-    """An HPA from plain YAML data, as `replicas` in a stack file has it."""
+def hpa_from_document(data: object, *, file: Path | str | None = None, where: str = "hpa") -> HpaSpec | KedaSpec:
+    """A workload's own HPA or ScaledObject from plain YAML data, as `replicas` in a stack file has it."""
+    if isinstance(data, dict) and data.get("kind") == "keda":
+        return _validated(KedaModel, data, file, where).build()
     return _validated(HpaModel, data, file, where).build()
 
 
 def document_of(stack: Stack) -> dict[str, Any]:
     """Plain YAML data that `stack_from_document` reads back as an equal stack."""
-    replicas = _plain(asdict(stack.replicas))
-    if isinstance(stack.replicas, HpaSpec):
-        replicas["kind"] = "hpa"
-        for metric in replicas["metrics"]:
-            _write_target(metric)
-    else:
-        replicas["kind"] = "static"
     nodes = _plain(asdict(stack.nodes))
     nodes["kind"] = "static" if isinstance(stack.nodes, StaticNodes) else "cluster-autoscaler"
     if isinstance(stack.nodes, ClusterAutoscaler):
         nodes["priorities"] = [{"value": v, "patterns": list(p)} for v, p in stack.nodes.priorities]
+    replay = {} if stack.replay is None else {"replay": _plain(asdict(stack.replay))}
     scheduler = _plain(asdict(stack.scheduler))
     scheduler["fit_resources"] = dict(stack.scheduler.fit_resources)
     scheduler["fit_shape"] = [{"utilization": u, "score": s} for u, s in stack.scheduler.fit_shape]
     return {
         **{"name": stack.name, "description": stack.description},
-        **{"replicas": replicas, "nodes": nodes, "scheduler": scheduler},
+        **{"replicas": scaler_document(stack.replicas), "nodes": nodes, "scheduler": scheduler},
         "use_workload_hpa": stack.use_workload_hpa,
+        "spot_notice": stack.spot_notice,
+        "per_workload": {name: scaler_document(scaler) for name, scaler in stack.per_workload},
+        **replay,
     }
+
+
+def scaler_document(scaler: ReplicaScaler) -> dict[str, Any]:
+    """Plain YAML data of what scales replicas."""
+    document: dict[str, Any] = _plain(asdict(scaler))
+    document["kind"] = KINDS[type(scaler)]
+    for metric in [*document.get("metrics", ()), *document.get("hpa", {}).get("metrics", ())]:
+        _write_target(metric)
+    for trigger in document.get("triggers", ()):
+        _write_trigger(trigger)
+    return document
 
 
 def stack_schema() -> dict[str, Any]:
@@ -114,6 +142,14 @@ def _write_target(metric: dict[str, Any]) -> None:
         del metric["target"]
     elif metric["name"] == "memory" and metric["target_type"] == "AverageValue":
         metric["target"] = repr(metric["target"] * 2**30).removesuffix(".0")
+
+
+def _write_trigger(trigger: dict[str, Any]) -> None:
+    """Likewise a trigger's threshold; a cron trigger has no target type."""
+    if trigger["type"] == "cron":
+        del trigger["target_type"]
+    elif trigger["type"] == "memory" and trigger["target_type"] == "AverageValue":
+        trigger["threshold"] = repr(trigger["threshold"] * 2**30).removesuffix(".0")
 
 
 def _plain(data: Any) -> Any:

@@ -12,9 +12,11 @@ from envs import stack as spec
 from envs.errors import InputError
 from envs.hpa_models import HpaModel, StaticReplicasModel, other_fields
 from envs.quantities import parse_memory, parse_number
+from envs.scaler_models import ForecastModel, KedaModel, ScheduleModel
 from envs.schema_types import Count, Duration, Share, StrictModel
 
 _CA, _SCHED, _STACK = spec.ClusterAutoscaler(), spec.SchedulerProfile(), spec.Stack(name="")
+_REPLAY = spec.Replay()
 NAME = r"^[a-z0-9][a-z0-9._-]*$"
 
 
@@ -181,6 +183,38 @@ class SchedulerModel(StrictModel):
         )
 
 
+class ReplayModel(StrictModel):
+    """Settings that follow each workload's own measured past, refreshed while the stack runs."""
+
+    every_s: Duration = Field(default=_REPLAY.every_s, ge=60, le=86_400)
+    """Time between two choices."""
+    backfill_s: Duration = Field(default=_REPLAY.backfill_s, ge=0, le=5_184_000)
+    """Past before the horizon that is known at its start, where the traces begin before it (offset)."""
+    beliefs: tuple[float, ...] = Field(default=_REPLAY.beliefs, min_length=1, max_length=9)
+    """Factors on the capacity of a replica that losses are averaged over."""
+    belief_scale: float = Field(default=_REPLAY.belief_scale, gt=0, le=10)
+    """How far the believed capacity is off, to see what a wrong calibration costs; 1 = not at all."""
+    violation_price: float | None = Field(default=None, ge=0, le=1e9)
+    """Of a bad share of 1 at an SLO of 99.9 %, in multiples of ideal cost; default the intent's."""
+    prior_weight: float = Field(default=_REPLAY.prior_weight, ge=0, le=10)
+    """Weight of what was good on the training fleet against the workload's own past."""
+    half_life_s: Duration = Field(default=_REPLAY.half_life_s, ge=3600, le=31_536_000)
+    """Age at which a stretch of the past counts half."""
+    halving: bool = _REPLAY.halving
+    """Drop the worse half of the set-points after 2, 4 and 8 days of past."""
+
+    @field_validator("beliefs")
+    @classmethod
+    def _possible(cls, beliefs: tuple[float, ...]) -> tuple[float, ...]:
+        for belief in beliefs:
+            if not 0.1 <= belief <= 10:
+                raise InputError(None, "beliefs", belief, "give factors between 0.1 and 10, such as 0.85, 1, 1.15")
+        return beliefs
+
+    def build(self) -> spec.Replay:
+        return spec.Replay(**other_fields(self))
+
+
 def _kind_or(default: str) -> Discriminator:
     """Which member of a union a mapping is, by its `kind`, which may be left out."""
 
@@ -190,6 +224,16 @@ def _kind_or(default: str) -> Discriminator:
     return Discriminator(kind)
 
 
+ReplicasModel = Annotated[
+    Annotated[HpaModel, Tag("hpa")]
+    | Annotated[StaticReplicasModel, Tag("static")]
+    | Annotated[KedaModel, Tag("keda")]
+    | Annotated[ForecastModel, Tag("forecast")]
+    | Annotated[ScheduleModel, Tag("schedule")],
+    _kind_or("hpa"),
+]
+
+
 class StackModel(StrictModel):
     """A stack: what scales the replicas, what scales the nodes, and how pods are placed."""
 
@@ -197,10 +241,8 @@ class StackModel(StrictModel):
     """Name in tables and on the command line; default the file's name."""
     description: str = Field(default="", max_length=500)
     """One sentence: when people use it."""
-    replicas: Annotated[
-        Annotated[HpaModel, Tag("hpa")] | Annotated[StaticReplicasModel, Tag("static")], _kind_or("hpa")
-    ] = HpaModel()
-    """The replica autoscaler: kind hpa or static. Default the HPA with its own defaults."""
+    replicas: ReplicasModel = HpaModel()
+    """The replica autoscaler: kind hpa, keda, forecast, schedule or static. Default the HPA with its own defaults."""
     nodes: Annotated[
         Annotated[ClusterAutoscalerModel, Tag("cluster-autoscaler")] | Annotated[StaticNodesModel, Tag("static")],
         _kind_or("cluster-autoscaler"),
@@ -210,11 +252,28 @@ class StackModel(StrictModel):
     """The kube-scheduler's profile. Default its own defaults."""
     use_workload_hpa: bool = _STACK.use_workload_hpa
     """true: a workload's own HPA (from manifests) wins over `replicas`."""
+    per_workload: dict[str, ReplicasModel] = Field(default={}, max_length=20_000)
+    """Name of a workload: its own replica autoscaler, which wins over everything else."""
+    replay: ReplayModel | None = None
+    """Settings of the HPAs follow each workload's own measured past; default they stay as they are."""
+
+    @model_validator(mode="after")
+    def _replayable(self) -> StackModel:
+        if self.replay is not None and not isinstance(self.replicas, HpaModel):
+            raise InputError(None, "replay", None, "changes HPAs: give replicas of kind hpa")
+        return self
+
+    spot_notice: Literal["drain", "rebalance", "ignore"] = _STACK.spot_notice
+    """A spot node is told to go: it is drained (drain: Karpenter, node-termination-handler, managed node groups),
+    minutes earlier at the rebalance recommendation (rebalance), or left to die (ignore: no handler)."""
 
     def build(self, name: str) -> spec.Stack:
         """The stack, called `name` where the document does not say."""
         parts = (self.replicas.build(), self.nodes.build(), self.scheduler.build())
-        return spec.Stack(self.name or name, self.description, *parts, self.use_workload_hpa)
+        own = tuple((workload, model.build()) for workload, model in self.per_workload.items())
+        replay = self.replay.build() if self.replay is not None else None
+        rest = (own, replay, self.spot_notice)
+        return spec.Stack(self.name or name, self.description, *parts, self.use_workload_hpa, *rest)
 
 
 def _limit(most: float | None) -> float:

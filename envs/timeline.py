@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.cluster import ClusterSpec
+from envs.offerings import group_name, offerings
 
 Array = NDArray[np.float64]
 ROW_S = 300.0
@@ -21,7 +22,7 @@ ROW_S = 300.0
 
 @dataclass(frozen=True)
 class Names:
-    """Labels of the axes. group_* describe node groups (pool x type x zone)."""
+    """Labels of the axes. group_* describe node groups (pool x type x capacity type x zone)."""
 
     workloads: tuple[str, ...]
     namespaces: tuple[str, ...]  # per workload
@@ -37,12 +38,11 @@ class Names:
 
     @staticmethod
     def of(cluster: ClusterSpec) -> Names:
-        """Labels of a cluster; groups are every (pool, type, zone) in declaration order."""
+        """Labels of a cluster; groups in declaration order, as `envs.offerings` gives them."""
         groups = [
-            (index, pool, machine, zone)
+            (index, pool, machine.name, capacity, zone)
             for index, pool in enumerate(cluster.node_pools)
-            for machine in pool.instance_types
-            for zone in pool.zones
+            for machine, capacity, zone, _ in offerings(cluster, pool)
         ]
         return Names(
             workloads=tuple(w.name for w in cluster.workloads),
@@ -51,11 +51,11 @@ class Names:
             slo_targets=tuple(w.slo_target for w in cluster.workloads),
             kinds=tuple(w.kind for w in cluster.workloads),
             pools=tuple(pool.name for pool in cluster.node_pools),
-            groups=tuple(f"{pool.name}/{machine}/{zone}" for _, pool, machine, zone in groups),
+            groups=tuple(group_name(pool, machine, zone, capacity) for _, pool, machine, capacity, zone in groups),
             group_pool=tuple(index for index, *_ in groups),
-            group_type=tuple(machine for *_, machine, _ in groups),
+            group_type=tuple(machine for *_, machine, _, _ in groups),
             group_zone=tuple(zone for *_, zone in groups),
-            group_capacity_type=tuple(pool.capacity_type for _, pool, *_ in groups),
+            group_capacity_type=tuple(capacity for *_, capacity, _ in groups),
         )
 
 
@@ -70,6 +70,7 @@ class Timeline:
     bad_saturated: Array  # capacity was all there and not enough
     bad_starting: Array  # would have been good had starting pods been ready
     bad_no_node: Array  # would have been good had pending pods found a node
+    bad_lost: Array  # sent to pods of a node that had died
     ready: Array  # mean ready replicas
     desired: Array  # mean spec.replicas
     pending: Array  # mean unbound pods
@@ -95,11 +96,13 @@ class Timeline:
     nodes_added: Array
     nodes_removed: Array
     replica_changes: Array  # sum over workloads of |change of spec.replicas|
+    nodes_lost: Array  # died with pods or without a drain
+    interruptions: Array  # spot nodes that were told to go
 
     @property
     def bad(self) -> Array:
         """(T, W) requests that missed the threshold, timed out or failed."""
-        return self.bad_saturated + self.bad_starting + self.bad_no_node
+        return self.bad_saturated + self.bad_starting + self.bad_no_node + self.bad_lost
 
     @staticmethod
     def concat(parts: list[Timeline]) -> Timeline:

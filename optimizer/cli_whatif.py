@@ -28,6 +28,8 @@ Example: your own traffic, two sets of machines, with and without a 30 % discoun
     trimtab whatif mine.yaml --vary 'node_pools.web.instance_types=[m7i.xlarge],[c7i.xlarge]'
     --vary prices.discount=0%,30% --seeds 5 --out compare
 
+With --bound each row also says how far it is above the cost that no policy could have gone below.
+
 Ctrl-C keeps what is finished; the same command with --resume goes on from there.
 """
 
@@ -57,6 +59,9 @@ def whatif(
         bool,
         typer.Option("--sensitivity", help="Add rows at half and twice the CPU requests for stacks on CPU."),
     ] = False,
+    bound: Annotated[
+        bool, typer.Option("--bound", help="Add what perfect foresight would have paid for the same service.")
+    ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Start afresh in a folder of a former run.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")] = False,
@@ -81,6 +86,7 @@ def whatif(
                 resume=resume,
                 force=force,
                 sensitivity=sensitivity,
+                bound=bound,
                 progress=bar,
             )
         except KeyboardInterrupt:
@@ -88,7 +94,8 @@ def whatif(
             done = f"{bar.cells_done} of {bar.cells} cells are finished"
             typer.echo(f"trimtab: interrupted; {done} in {place}. The same command with --resume goes on.", err=True)
             raise typer.Exit(130) from None
-    command = command_line(scenario, names, varies, days=days, seeds=seeds, sensitivity=sensitivity)
+    flags = [flag for flag, given in (("--sensitivity", sensitivity), ("--bound", bound)) if given]
+    command = command_line(scenario, names, varies, days=days, seeds=seeds, flags=flags)
     if report:
         from optimizer.report.report import write_report
 
@@ -120,7 +127,7 @@ def _default_output(scenario: str, *, resume: bool) -> Path:
 
 
 def command_line(
-    scenario: str, stacks: list[str], vary: list[str], *, days: float | None, seeds: int, sensitivity: bool
+    scenario: str, stacks: list[str], vary: list[str], *, days: float | None, seeds: int, flags: list[str]
 ) -> str:
     """The command that gives the same numbers; where they go and on how many cores is left out."""
     import shlex
@@ -131,5 +138,4 @@ def command_line(
         words += ["--vary", text]
     words += ["--days", f"{days:g}"] if days is not None else []
     words += ["--seeds", str(seeds)] if seeds != 1 else []
-    words += ["--sensitivity"] if sensitivity else []
-    return shlex.join(words)
+    return shlex.join([*words, *flags])

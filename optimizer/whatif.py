@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,12 +24,17 @@ Progress = Callable[["Step"], None]
 
 @dataclass(frozen=True)
 class Step:
-    """How far a run is. days: simulated days of all cells together, those found on disk left out."""
+    """How far a run is. days: simulated days of all cells together, those found on disk left out.
+
+    bounds: lower bounds to work out once all cells are there, one per variation and seed.
+    """
 
     cells_done: int
     cells: int
     days_done: float
     days: float
+    bounds_done: int = 0
+    bounds: int = 0
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,8 @@ class WhatIf:
     over seeds. by_namespace, by_team, by_pool: its cost taken apart; each adds up to the row's cost.
     workloads: SLO and cost of each workload. worst_hours: ten per row. hourly: the cluster hour by
     hour, every seed. pool_hours, type_hours: every seed; workload_hours: the first seed, the
-    workloads worth drawing. `out` is None when nothing was kept on disk.
+    workloads worth drawing. resilience: what each fault cost each row beyond a run without it
+    (`optimizer.resilience`); empty without faults and spot nodes. `out` is None when nothing was kept on disk.
     """
 
     table: pd.DataFrame
@@ -68,6 +74,7 @@ class WhatIf:
     pool_hours: pd.DataFrame
     type_hours: pd.DataFrame
     workload_hours: pd.DataFrame
+    resilience: pd.DataFrame
     about: About
     out: Path | None
 
@@ -84,6 +91,7 @@ def run(
     resume: bool = False,
     force: bool = False,
     sensitivity: bool = False,
+    bound: bool = False,
     progress: Progress | None = None,
     simulate: Simulate | None = None,
 ) -> WhatIf:
@@ -94,7 +102,8 @@ def run(
     whole horizon. seeds: this many, from the scenario's own upward. out: folder for results and
     finished cells; None keeps nothing. jobs: processes; None takes every core, and any number gives
     identical bytes. resume: go on with the cells that `out` holds. force: start afresh in an `out` that a
-    former run filled. sensitivity: rows at 0.5x and 2x CPU requests for stacks that scale on CPU.
+    former run filled. sensitivity: rows at 0.5x and 2x CPU requests for stacks that scale on CPU. bound: add
+    to the table what perfect foresight would have paid for the same service (docs/design/bound.md).
 
     More than one job spawns processes: a script calls this under `if __name__ == "__main__"`.
     Raises InputError on bad input (nothing is written) and KeyboardInterrupt on Ctrl-C (finished cells stay).
@@ -104,12 +113,13 @@ def run(
     cells = build_cells(rows, seeds=seeds, days=days)
     if out is None:
         with tempfile.TemporaryDirectory(prefix="trimtab-") as folder:
-            return _run_in(Path(folder), cells, jobs=jobs, progress=progress, simulate=simulate, keep=False)
+            place = Path(folder)
+            return _run_in(place, cells, jobs=jobs, progress=progress, simulate=simulate, keep=False, bound=bound)
     from optimizer.cell_store import claim_output
 
     place = Path(out)
     claim_output(place, cells, resume=resume, force=force)
-    return _run_in(place, cells, jobs=jobs, progress=progress, simulate=simulate, keep=True)
+    return _run_in(place, cells, jobs=jobs, progress=progress, simulate=simulate, keep=True, bound=bound)
 
 
 def plan(
@@ -144,6 +154,7 @@ def _run_in(
     progress: Progress | None,
     simulate: Simulate | None,
     keep: bool,
+    bound: bool,
 ) -> WhatIf:
     from optimizer.cell_run import Task
     from optimizer.cell_store import CellStore
@@ -158,12 +169,23 @@ def _run_in(
     for index in pick_executor(jobs, len(tasks)).run(tasks, watch.day):
         watch.finished(index)
     result = assemble(store, cells, out if keep else None)
+    if bound:
+        result = _with_bounds(result, store, cells, watch)
     if keep:
         for name in (WORKLOADS_FILE, NODES_FILE):
             join_timelines(out, {cell.name: store.place(cell) for cell in cells}, name)
         result.table.to_csv(out / "results.csv", index=False, lineterminator="\n")
         result.table.to_parquet(out / "results.parquet", index=False)
+        if len(result.resilience):
+            result.resilience.to_csv(out / "resilience.csv", index=False, lineterminator="\n")
     return result
+
+
+def _with_bounds(result: WhatIf, store: CellStore, cells: Sequence[Cell], watch: _Watch) -> WhatIf:
+    from optimizer.bound import add_bounds, bounds_of
+
+    bounds = bounds_of(store, cells, tell=watch.bound)
+    return replace(result, table=add_bounds(result.table, bounds))
 
 
 def _compile_once() -> None:
@@ -186,6 +208,7 @@ class _Watch:
         self._done = 0
         self._cells = len(cells)
         self._progress = progress
+        self._bounds = (0, 0)
         self._tell()
 
     def day(self, index: int, done: float) -> None:
@@ -196,15 +219,20 @@ class _Watch:
         self._done += 1
         self.day(index, self._length[index])
 
+    def bound(self, done: int, count: int) -> None:
+        self._bounds = (done, count)
+        self._tell()
+
     def _tell(self) -> None:
         if self._progress is not None:
             days, total = sum(self._days.values()), sum(self._length.values())
-            self._progress(Step(self._found + self._done, self._cells, days, total))
+            self._progress(Step(self._found + self._done, self._cells, days, total, *self._bounds))
 
 
 def assemble(store: CellStore, cells: Sequence[Cell], out: Path | None) -> WhatIf:
     """Put the frames together from finished cells, in the order of the grid."""
     from optimizer import results
+    from optimizer.resilience import resilience_table
 
     rows = tuple({cell.row.index: cell.row for cell in cells}.values())
     first = [next(c for c in cells if c.row.index == row.index) for row in rows]
@@ -223,6 +251,7 @@ def assemble(store: CellStore, cells: Sequence[Cell], out: Path | None) -> WhatI
         pool_hours=pool_hours,
         type_hours=results.stacked(store, cells, "type_hours"),
         workload_hours=results.workload_hours(store, first, results.detail_workloads(workloads)),
+        resilience=resilience_table(results.stacked(store, cells, "resilience")),
         about=_about(store, cells, rows),
         out=out,
     )

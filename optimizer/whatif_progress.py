@@ -49,6 +49,8 @@ class ProgressBar:
     def __call__(self, step: Step) -> None:
         self.cells_done, self.cells = step.cells_done, step.cells
         said = f"{step.cells_done}/{step.cells} runs"
+        if step.bounds:
+            said = f"lower bound {min(step.bounds_done + 1, step.bounds)}/{step.bounds}"
         self._bar.update(self._task, completed=step.days_done, total=step.days, description=said)
 
     def stop(self) -> None:

@@ -161,7 +161,7 @@ SCENARIO_CASES = {  # name: (text to replace, by what, words of the message)
         "threshold: 60s",
         ("service", "timeout 10 s", "threshold 60 s"),
     ),
-    "spot": ("max_nodes: 9", "max_nodes: 9, capacity_type: spot", ("capacity_type", "spot", "'on-demand'")),
+    "capacity type": ("max_nodes: 9", "max_nodes: 9, capacity_type: spt", ("capacity_type", "spt", "'spot'")),
     "no such day": (
         "days: 0.01",
         'days: 0.01\nstart_utc: "2026-02-31T00:00:00Z"',

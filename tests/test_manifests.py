@@ -10,7 +10,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from envs.cluster import AntiAffinity, DisruptionBudget, SpreadConstraint, Toleration, Workload
+from envs.cluster import AntiAffinity, DisruptionBudget, NodeBudget, SpreadConstraint, Toleration, Workload
 from envs.errors import InputError
 from envs.manifest_files import parse_manifests
 from envs.manifests import draft_from_manifests, draft_from_objects
@@ -18,7 +18,16 @@ from envs.scenario import Scenario
 from envs.scenario_draft import Draft, draft_from_load, draft_text, safe_name, write_draft
 from envs.scenario_file import load_scenario, scenario_from_document
 from envs.scenario_writer import guess, plain, render
-from envs.stack import HpaBehavior, HpaMetric, HpaSpec, ScalingPolicy, ScalingRules
+from envs.stack import (
+    HpaBehavior,
+    HpaMetric,
+    HpaSpec,
+    KedaFallback,
+    KedaSpec,
+    KedaTrigger,
+    ScalingPolicy,
+    ScalingRules,
+)
 from envs.yaml_reader import only_mapping, parse_yaml
 
 DATA = Path(__file__).parent / "data" / "manifests"
@@ -92,15 +101,61 @@ def test_an_hpa_arrives_with_every_metric_and_its_behavior(scenario: Scenario) -
     assert checkout.hpa.behavior == HpaBehavior(up, down)
 
 
-def test_a_scaled_object_becomes_the_hpa_that_keda_would_write(scenario: Scenario) -> None:
+def test_a_scaled_object_arrives_with_every_trigger(scenario: Scenario) -> None:
     worker = workload(scenario, "worker")
-    assert (worker.min_replicas, worker.max_replicas) == (1, 30)
-    assert isinstance(worker.hpa, HpaSpec)
-    assert [(m.type, m.name, m.target) for m in worker.hpa.metrics] == [
+    assert (worker.min_replicas, worker.max_replicas) == (0, 30)
+    office = {"start": "0 8 * * *", "end": "0 18 * * *", "timezone": "Europe/Berlin", "desired_replicas": 5}
+    assert worker.hpa == KedaSpec(
+        triggers=(
+            KedaTrigger("requests_per_second", 100.0),
+            KedaTrigger("cron", **office),
+            KedaTrigger("cpu", 75.0, "Utilization"),
+            KedaTrigger("queue_length", 20.0),
+        )
+    )
+    assert [(m.type, m.name, m.target) for m in worker.hpa.hpa.metrics] == [
         ("External", "requests_per_second", 100.0),
+        ("External", "schedule", 1.0),
         ("Resource", "cpu", 75.0),
         ("External", "queue_length", 20.0),
     ]
+
+
+def scaled_object(**spec: object) -> dict[str, Any]:
+    trigger = {"type": "prometheus", "metadata": {"query": "rps", "threshold": "5", "activationThreshold": "2"}}
+    body = {"scaleTargetRef": {"name": "a"}, "triggers": [trigger], **spec}
+    return {"apiVersion": "keda.sh/v1alpha1", "kind": "ScaledObject", "metadata": {"name": "s"}, "spec": body}
+
+
+def test_what_a_scaled_object_sets_besides_its_triggers_is_kept() -> None:
+    more = {
+        **{"pollingInterval": 10, "cooldownPeriod": 60, "initialCooldownPeriod": 30, "idleReplicaCount": 0},
+        **{"minReplicaCount": 2, "fallback": {"failureThreshold": 4, "replicas": 6, "behavior": "currentReplicas"}},
+        "advanced": {"horizontalPodAutoscalerConfig": {"behavior": {"scaleDown": {"stabilizationWindowSeconds": 60}}}},
+    }
+    scenario, _ = one({}, scaled_object(**more))
+    assert scenario.cluster.workloads[0].hpa == KedaSpec(
+        triggers=(KedaTrigger(threshold=5.0, activation=2.0),),
+        polling_interval_s=10.0,
+        cooldown_s=60.0,
+        initial_cooldown_s=30.0,
+        idle_replicas=0,
+        fallback=KedaFallback(6, 4, "currentReplicas"),
+        behavior=HpaBehavior(None, ScalingRules(60)),
+    )
+
+
+def test_a_scaled_object_on_cpu_alone_keeps_a_replica() -> None:
+    cpu = {"type": "cpu", "metricType": "Utilization", "metadata": {"value": "60"}}
+    scenario, draft = one({}, scaled_object(triggers=[cpu], minReplicaCount=0))
+    assert scenario.cluster.workloads[0].min_replicas == 1
+    assert any("could wake it from zero" in note for note in draft.notes)
+
+
+def test_a_broken_schedule_is_told_where() -> None:
+    metadata = {"timezone": "Mars", "start": "0 8 * * *", "end": "0 18 * * *", "desiredReplicas": "5"}
+    with pytest.raises(InputError, match=r"timezone: 'Mars': is no time zone"):
+        one({}, scaled_object(triggers=[{"type": "cron", "metadata": metadata}]))
 
 
 def test_a_node_pool_offers_types_that_meet_its_requirements(scenario: Scenario) -> None:
@@ -115,16 +170,17 @@ def test_a_node_pool_offers_types_that_meet_its_requirements(scenario: Scenario)
     assert web.zones == ("us-east-1a", "us-east-1b")
     assert web.taints[0].key == "dedicated"
     assert (web.max_nodes, web.weight, dict(web.labels)) == (50, 10, {"pool": "web"})
+    assert (web.limit_cpu, web.limit_memory_gib, web.capacity_types) == (200, 800, ("spot", "on-demand"))
+    assert (web.consolidation_policy, web.consolidate_after_s) == ("WhenEmptyOrUnderutilized", 60)
+    assert (web.budgets, web.expire_after_s) == ((NodeBudget(0.1, True),), 720 * 3600)
     assert {pool.daemon_cpu for pool in scenario.cluster.node_pools} == {0.15}
 
 
 def test_what_has_no_equal_is_noted_and_guesses_are_marked(draft: Draft) -> None:
     notes = "\n".join(draft.notes)
     for word in (
-        *("cron trigger", "scaling to zero", "cpu-brand NotIn old", "capacity type spot"),
-        "expireAfter 720h",
+        *("cpu-brand NotIn old", "limits of"),
         *(
-            "disruption (WhenEmptyOrUnderutilized after 1m",
             "1 Service",
             "init container",
             "held at 3 replicas",
@@ -135,6 +191,7 @@ def test_what_has_no_equal_is_noted_and_guesses_are_marked(draft: Draft) -> None
     text = draft_text(draft)
     for field in ("base_rps", "slots", "service_time", "cpu_per_request", "threshold", "start_delay"):
         lines = [line for line in text.splitlines() if line.strip().startswith(f"{field}:")]
+        lines = [line for line in lines if not line.startswith(" " * 10)]  # the triggers' own are no guess
         assert lines
         assert all("# guess" in line for line in lines), field
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from envs import hpa_models, stack_models
+from envs import hpa_models, scaler_models, stack_models
 from envs import stack as spec
 from envs.errors import InputError
 from envs.stack_file import (
@@ -26,8 +26,8 @@ from envs.stack_file import (
 )
 
 SHIPPED = [
-    *("hpa-cpu-50", "hpa-cpu-60", "hpa-cpu-70", "hpa-default"),
-    *("most-allocated", "rps-target", "static-p95", "static-peak"),
+    *("business-hours", "forecast", "hpa-cpu-50", "hpa-cpu-60", "hpa-cpu-70", "hpa-default"),
+    *("keda", "keda-zero", "most-allocated", "replay", "replay-cpu", "rps-target", "static-p95", "static-peak"),
 ]
 
 
@@ -74,6 +74,12 @@ def test_the_variants_differ_from_the_default_in_what_their_name_says() -> None:
         (hpa_models.BehaviorModel, spec.HpaBehavior),
         (hpa_models.HpaModel, spec.HpaSpec),
         (hpa_models.StaticReplicasModel, spec.StaticReplicas),
+        (scaler_models.TriggerModel, spec.KedaTrigger),
+        (scaler_models.FallbackModel, spec.KedaFallback),
+        (scaler_models.KedaModel, spec.KedaSpec),
+        (scaler_models.ForecastModel, spec.ForecastSpec),
+        (scaler_models.WindowModel, spec.ScheduleWindow),
+        (scaler_models.ScheduleModel, spec.ScheduleSpec),
         (stack_models.ClusterAutoscalerModel, spec.ClusterAutoscaler),
         (stack_models.StaticNodesModel, spec.StaticNodes),
         (stack_models.SchedulerModel, spec.SchedulerProfile),
@@ -139,7 +145,7 @@ def test_a_stack_spelled_out() -> None:
 @pytest.mark.parametrize(
     ("yaml", "said"),
     [
-        ("replcas: {}", 'line 1: replcas: unknown key; did you mean "replicas"?'),
+        ("replcas: {}", 'line 1: replcas: unknown key; did you mean "replicas" or "replay"?'),
         (
             "replicas:\n  metrics:\n  - {tagret: 50}",
             "line 3: replicas.metrics[0].tagret: unknown key; did you",
@@ -148,7 +154,7 @@ def test_a_stack_spelled_out() -> None:
             "replicas:\n  minReplicas: 2",
             'line 2: replicas.minReplicas: unknown key; did you mean "min_replicas',
         ),
-        ("replicas: {kind: vpa}", "replicas.kind: 'vpa': must be 'hpa' or 'static'"),
+        ("replicas: {kind: vpa}", "replicas.kind: 'vpa': must be 'hpa' or 'static' or 'keda' or "),
         ("replicas: {kind: static, quantile: 95}", "replicas.quantile: 95"),
         ("replicas: 5", "replicas: 5: a mapping (key: value) is wanted here"),
         ("replicas: {metrics: []}", "replicas.metrics: has 0 entries; at least 1 are wanted"),
@@ -191,6 +197,30 @@ def test_a_stack_spelled_out() -> None:
         ("scheduler: {fit_strategy: Most}", "'LeastAllocated', 'MostAllocated' or"),
         ("scheduler: {fit_shape: [{utilization: 5, score: 1}, {utilization: 5, score: 2}]}", "must rise"),
         ("scheduler: {fit_resources: {disk: 1}}", "must be 'cpu', 'memory' or 'gpu'"),
+        ("replicas: {kind: keda, triggers: []}", "replicas.triggers: has 0 entries"),
+        ("replicas: {kind: keda, triggers: [{}]}", "threshold: give either threshold or capacity_share"),
+        ("replicas: {kind: keda, triggers: [{threshold: -3}]}", "triggers[0].threshold: -3"),
+        ("replicas: {kind: keda, triggers: [{type: cpu, threshold: 2Gi}]}", "triggers[0].threshold: '2Gi'"),
+        ("replicas: {kind: keda, triggers: [{type: cpu, activation: 3}]}", "cpu and memory never wake"),
+        ("replicas: {kind: keda, triggers: [{type: cron, start: 0 8 * * *}]}", "triggers[0].end: type cron needs"),
+        (
+            "replicas: {kind: keda, triggers: [{type: cron, start: 0 8 * *, end: 0 9 * * *, desired_replicas: 2}]}",
+            "triggers[0].start: '0 8 * *': needs five fields",
+        ),
+        ("replicas: {kind: keda, triggers: [{threshold: 5, timezone: Berlin}]}", "timezone: 'Berlin': is no time zone"),
+        (
+            "replicas: {kind: keda, triggers: [{threshold: 5, start: 0 8 * * *}]}",
+            "'0 8 * * *': is for type cron",
+        ),
+        ("replicas: {kind: keda, triggers: [{threshold: 5, drain_s: 5}]}", "drain_s: 5.0: is for type queue_length"),
+        ("replicas: {kind: keda, min_replicas: 5, max_replicas: 2}", "min_replicas: 5: is above max_replicas 2"),
+        ("replicas: {kind: keda, min_replicas: 0, triggers: [{type: cpu}]}", "they cannot wake a workload"),
+        ("replicas: {kind: keda, idle_replicas: 2}", "idle_replicas: 2"),
+        ("replicas: {kind: keda, polling_interval_s: 1s}", "polling_interval_s"),
+        ("replicas: {kind: forecast, quantile: 100%}", "replicas.quantile"),
+        ("replicas: {kind: forecast, hpa: {metrics: [{target: 0}]}}", "hpa.metrics[0].target: 0.0: must be above zero"),
+        ("replicas: {kind: schedule, windows: [{}]}", "windows[0].min_replicas: give either min_replicas or"),
+        ("replicas: {kind: schedule, windows: [{min_replicas: 3, end: x}]}", "windows[0].end: 'x': needs five fields"),
         ("name: No Spaces", "name: 'No Spaces'"),
         ("name: [1]", "name: 'list': must be text"),
         ("a: 1\na: 2", "line 2: 'a': this key is given twice"),
@@ -216,7 +246,7 @@ def test_a_wrong_file_is_told_where_and_how_to_mend_it(tmp_path: Path, yaml: str
     [
         ("hpa-cpu-55", 'did you mean "hpa-cpu-50"'),
         ("static", 'did you mean "static-p95"'),
-        ("zzz", "the stacks are hpa-cpu-50, "),
+        ("zzz", "the stacks are business-hours, "),
         ("none.yaml", "none.yaml: file: does not exist"),
         ("a\0b", "unknown stack"),
         ("x" * 5000, "unknown stack"),
@@ -306,6 +336,45 @@ hpas = st.builds(
     behavior=st.none() | st.builds(spec.HpaBehavior, st.none() | rules, st.none() | rules),
     tolerance=shares,
 )
+triggers = st.one_of(
+    st.builds(
+        spec.KedaTrigger,
+        st.sampled_from(["requests_per_second", "queue_length", "concurrency"]),
+        threshold=st.floats(0.01, 1e6),
+        target_type=st.sampled_from(["AverageValue", "Value"]),
+        activation=st.floats(0, 1e6),
+    ),
+    st.builds(spec.KedaTrigger, capacity_share=shares),
+    st.builds(spec.KedaTrigger, st.just("queue_length"), drain_s=st.floats(0.1, 1000)),
+    st.builds(spec.KedaTrigger, st.just("memory"), threshold=st.floats(0.01, 1000)),
+    st.builds(spec.KedaTrigger, st.just("cpu"), threshold=st.floats(1, 300), target_type=st.just("Utilization")),
+    st.builds(
+        spec.KedaTrigger,
+        st.just("cron"),
+        timezone=st.sampled_from(["UTC", "Europe/Berlin"]),
+        start=st.just("0 8 * * *"),
+        end=st.just("0 9 * * *"),
+        desired_replicas=st.integers(1, 9),
+    ),
+)
+kedas = st.builds(
+    spec.KedaSpec,
+    triggers=st.lists(triggers, min_size=1, max_size=3).map(lambda some: (spec.KedaTrigger(capacity_share=0.5), *some)),
+    min_replicas=st.none() | st.integers(1, 5),
+    max_replicas=st.none() | st.integers(5, 500),
+    idle_replicas=st.none() | st.just(0),
+    fallback=st.none() | st.builds(spec.KedaFallback, st.integers(0, 9), st.integers(0, 9)),
+    behavior=st.none() | st.builds(spec.HpaBehavior, st.none() | rules, st.none() | rules),
+)
+floors = st.one_of(
+    st.builds(spec.ForecastSpec, st.floats(0.1, 0.99), shares, st.none() | st.floats(1, 900), hpa=hpas),
+    st.builds(
+        spec.ScheduleSpec,
+        st.just((spec.ScheduleWindow(min_replicas=3), spec.ScheduleWindow(load_quantile=0.5))),
+        shares,
+        hpas,
+    ),
+)
 nodes = st.one_of(
     st.just(spec.StaticNodes()),
     st.builds(
@@ -323,7 +392,7 @@ nodes = st.one_of(
         spec.Stack,
         name=st.from_regex(r"[a-z0-9][a-z0-9._-]{0,20}", fullmatch=True),
         description=st.text(max_size=50),
-        replicas=hpas | st.builds(spec.StaticReplicas, shares, shares, st.floats(0.1, 10)),
+        replicas=hpas | st.builds(spec.StaticReplicas, shares, shares, st.floats(0.1, 10)) | kedas | floors,
         nodes=nodes,
         scheduler=st.builds(
             spec.SchedulerProfile,
@@ -365,7 +434,11 @@ def test_any_document_gives_a_stack_or_an_input_error(data: object) -> None:
 def test_the_guide_names_every_stack_and_its_example_loads(tmp_path: Path) -> None:
     guide = (Path(__file__).parents[1] / "docs" / "guides" / "stacks.md").read_text()
     assert all(f"`{name}`" in guide for name in SHIPPED)
-    (tmp_path / "ours.yaml").write_text(guide.split("```yaml\n")[1].split("```")[0])
+    *scalers, own = (block.split("```")[0] for block in guide.split("```yaml\n")[1:5])
+    for block, kind in zip(scalers, (spec.KedaSpec, spec.ForecastSpec, spec.ScheduleSpec), strict=True):
+        (tmp_path / "ours.yaml").write_text(block)
+        assert isinstance(load_stack(tmp_path / "ours.yaml").replicas, kind)
+    (tmp_path / "ours.yaml").write_text(own)
     stack = load_stack(tmp_path / "ours.yaml")
     assert isinstance(stack.replicas, spec.HpaSpec)
     assert [m.target for m in stack.replicas.metrics] == [65.0, 120.0]

@@ -21,13 +21,14 @@ UP, DOWN = 0, 1
 # how a metric becomes a replica count
 UTILIZATION, PER_POD, TOTAL_VALUE, TOTAL_AVERAGE = 0, 1, 2, 3
 # what is measured
-SIGNAL_CPU, SIGNAL_MEMORY, SIGNAL_RPS, SIGNAL_QUEUE, SIGNAL_CONCURRENCY = 0, 1, 2, 3, 4
+SIGNAL_CPU, SIGNAL_MEMORY, SIGNAL_RPS, SIGNAL_QUEUE, SIGNAL_CONCURRENCY, SIGNAL_SCHEDULE = 0, 1, 2, 3, 4, 5
 SIGNALS = {
     "cpu": SIGNAL_CPU,
     "memory": SIGNAL_MEMORY,
     "requests_per_second": SIGNAL_RPS,
     "queue_length": SIGNAL_QUEUE,
     "concurrency": SIGNAL_CONCURRENCY,
+    "schedule": SIGNAL_SCHEDULE,  # KEDA's cron: answered by envs.controllers.keda, by no measurement
 }
 SELECT_MAX, SELECT_MIN, SELECT_DISABLED = 0, 1, 2
 SELECTS = {"Max": SELECT_MAX, "Min": SELECT_MIN, "Disabled": SELECT_DISABLED}
@@ -91,6 +92,9 @@ MEMORY = np.dtype(
         ("ups", np.int32),  # scale-up events held
         ("downs", np.int32),
         ("scaled_to_zero", np.int8),  # 1 = at 0 by its own doing
+        ("peak", np.int32),  # the largest recommendation since peak_us, as long as that is inside peak_window_us
+        ("peak_us", np.int64),
+        ("peak_window_us", np.int64),  # window that the peak was looked up for; -1 = not known
     ],
     align=True,
 )

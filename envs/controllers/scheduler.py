@@ -47,6 +47,7 @@ from envs.sim.state import (
     MEM,
     NODE_FREE,
     NODE_READY,
+    PODS,
     Classes,
     Nodes,
     Pods,
@@ -65,6 +66,7 @@ __all__ = [
 
 ZONE = 1  # topology key index
 MIN_FEASIBLE, MIN_PERCENT = 100, 5
+NO_LIMIT = 1 << 62
 MOST_PODS = 1024  # on one node; no provider allows more than 737
 _STRATEGIES = {
     "LeastAllocated": LEAST_ALLOCATED,
@@ -99,7 +101,7 @@ class SchedulerScratch(NamedTuple):
     fit: FitScratch
     order: I4  # (B, N) node slots in the order they are looked at
     n_order: I4  # (B,)
-    order_key: I4  # (B, 3) what the node slots looked like when `order` was made
+    order_key: I4  # (B, 2) nodes.hi and nodes.epoch when `order` was made
     zone_head: I4  # (B, Z)
     zone_next: I4  # (B, N)
     feasible: I4  # (B, N)
@@ -108,6 +110,7 @@ class SchedulerScratch(NamedTuple):
     has_keys: BOOL  # (B, G) the group's nodes have all soft spread keys
     counts_all: I1  # (B, W, K) soft constraint counts every group that has its key; -1 = not known yet
     group_of: I4  # (B, N) by place in `feasible`
+    limit: I8  # (B, G, 3) most that may be in use on a node that takes the class
     core: F8  # (B, 6, N) by place in `feasible`: allocatable, used, scored use; CPU and memory each
     core_ok: BOOL  # (B,)
     spread_sum: F8  # (B, N) by place in `feasible`
@@ -184,7 +187,7 @@ def scheduler_scratch(classes: Classes, topology: Topology, nodes: Nodes, pods: 
         fit=fit_scratch(classes, topology),
         order=ints(b, n),
         n_order=ints(b),
-        order_key=np.full((b, 3), -2, np.int32),
+        order_key=np.full((b, 2), -2, np.int32),
         zone_head=ints(b, zones),
         zone_next=ints(b, n),
         feasible=ints(b, n),
@@ -193,6 +196,7 @@ def scheduler_scratch(classes: Classes, topology: Topology, nodes: Nodes, pods: 
         has_keys=np.zeros((b, g), np.bool_),
         counts_all=np.full((b, w, k), -1, np.int8),
         group_of=ints(b, n),
+        limit=longs(b, g, 3),
         core=np.zeros((b, 6, n)),
         core_ok=np.zeros(b, np.bool_),
         spread_sum=np.zeros((b, n)),
@@ -223,14 +227,13 @@ def scheduler_scratch(classes: Classes, topology: Topology, nodes: Nodes, pods: 
 def order_nodes(topology: Any, nodes: Any, b: int, scratch: Any) -> None:
     """scratch.order = all slots in use, going round the zones, so that a sample of nodes has them all.
 
-    Made again when slots were taken or given back (seen from hi and the stack of free slots).
+    Made again when slots were taken or given back.
     Booting nodes are in it already; the filter passes over them.
     """
-    top, hi, key = nodes.n_free[b], nodes.hi[b], scratch.order_key[b]
-    last = nodes.free[b, top - 1] if top > 0 else -1
-    if key[0] == hi and key[1] == top and key[2] == last:
+    hi, key = nodes.hi[b], scratch.order_key[b]
+    if key[0] == hi and key[1] == nodes.epoch[b]:
         return
-    key[0], key[1], key[2] = hi, top, last
+    key[0], key[1] = hi, nodes.epoch[b]
     head, after, order = scratch.zone_head[b], scratch.zone_next[b], scratch.order[b]
     phase, group, domain = nodes.phase[b], nodes.group[b], topology.group_domain[b]
     for z in range(head.shape[0]):
@@ -263,6 +266,24 @@ def nodes_to_find(n_nodes: int, percentage: int) -> int:
 
 
 @inner
+def set_limits(req: Any, alloc: Any, group_ok: Any, limit: Any) -> bool:
+    """limit[g, r]: the most that a node of group g may have in use of CPU, memory and pods to take the class.
+
+    Negative where the group takes none; a resource that is not asked for has no limit, even on a node
+    that is over it. Returns whether the class asks for extended resources too.
+    """
+    for g in range(limit.shape[0]):
+        for r in range(PODS + 1):
+            limit[g, r] = alloc[g, r] - req[r] if req[r] > 0 else NO_LIMIT
+        if not group_ok[g]:
+            limit[g, CPU] = -1
+    extended = 0
+    for r in range(PODS + 1, req.shape[0]):
+        extended += req[r] > 0
+    return extended > 0
+
+
+@inner
 def find_feasible(
     classes: Any, topology: Any, groups: Any, nodes: Any, profile: Any, b: int, w: int, scratch: Any
 ) -> int:
@@ -273,21 +294,29 @@ def find_feasible(
     host_terms, host_ok = scratch.fit.terms[b] & ON_HOST, scratch.host_ok[b]
     group_ok, phase, group = scratch.fit.group_ok[b], nodes.phase[b], nodes.group[b]
     order, feasible, n_all = scratch.order[b], scratch.feasible[b], scratch.n_order[b]
-    req, alloc, used = classes.req, groups.alloc, nodes.used
+    used, limit = nodes.used[b], scratch.limit[b]
+    extended = set_limits(classes.req[b, w], groups.alloc[b], group_ok, limit)
     wanted = nodes_to_find(n_all, profile.percentage[b])
-    at = profile.start[b] if profile.start[b] < n_all else 0
-    found = 0
-    for _ in range(n_all):
-        if found >= wanted:
+    first = profile.start[b] if profile.start[b] < n_all else 0
+    found, at, last = 0, first, n_all
+    for _ in range(2):  # from where the last search stopped to the end, then what is before it
+        while at < last and found < wanted:
+            n = np.uint64(order[at])  # unsigned: no check for an index from the end
+            g = np.uint64(max(group[n], 0))
+            # no branch on the outcome: which nodes are full cannot be predicted
+            ok = (phase[n] == NODE_READY) & (used[n, CPU] <= limit[g, CPU])
+            ok &= (used[n, MEM] <= limit[g, MEM]) & (used[n, PODS] <= limit[g, PODS])
+            if extended and ok:
+                ok = resources_fit(classes.req, groups.alloc, nodes.used, b, w, group[n], order[at])
+            if host_terms:
+                ok &= host_ok[n]
+            feasible[found] = order[at]
+            found += ok
+            at += 1
+        if found >= wanted or first == 0:
             break
-        n = order[at]
-        at = at + 1 if at + 1 < n_all else 0
-        if phase[n] != NODE_READY or not group_ok[group[n]]:
-            continue
-        if resources_fit(req, alloc, used, b, w, group[n], n) and (not host_terms or host_ok[n]):
-            feasible[found] = n
-            found += 1
-    profile.start[b] = at
+        at, last = 0, first
+    profile.start[b] = at if at < n_all else 0
     scratch.n_feasible[b] = found
     return found
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from envs.controllers.placement import (
     matching_in_domain,
     matching_on_node,
@@ -73,17 +75,19 @@ def gather_feasible(groups: Any, nodes: Any, b: int, scratch: Any) -> None:
     alloc, used, score_used, core = groups.alloc[b], nodes.used[b], nodes.score_used[b], scratch.core[b]
     for g in range(in_group.shape[0]):
         in_group[g] = 0
-    ok = True
     for i in range(scratch.n_feasible[b]):
-        n = feasible[i]
-        g = group[n]
-        group_of[i] = g
-        in_group[g] += 1
+        n = np.uint64(feasible[i])  # unsigned: no check for an index from the end
+        shape = np.uint64(group[n])
+        group_of[i] = shape
+        in_group[shape] += 1
         for r in range(2):
-            core[r, i] = float(alloc[g, r])
+            core[r, i] = float(alloc[shape, r])
             core[2 + r, i] = float(used[n, r])
             core[4 + r, i] = float(score_used[n, r])
-            ok = ok and 0 < alloc[g, r] < _EXACT // 128
+    ok = True
+    for g in range(in_group.shape[0]):
+        for r in range(2):
+            ok = ok and (in_group[g] == 0 or 0 < alloc[g, r] < _EXACT // 128)
     scratch.core_ok[b] = ok
 
 
@@ -332,12 +336,19 @@ def _sum_spread(classes: Any, topology: Any, nodes: Any, b: int, w: int, scratch
         if key[k] < 0 or hard[k]:
             continue
         part, weight, first, last = scratch.part[b, k], scratch.weight[b, k], start[sel[k]], start[sel[k] + 1]
-        for i in range(found):
-            count = 0
-            if key[k] == HOSTNAME:
+        if key[k] != HOSTNAME:
+            for i in range(found):
+                total[i] += part[group_of[i]]
+        elif last == first + 1:  # its own pods only, as by default
+            own = pods_of[item[first]]
+            for i in range(found):
+                total[i] += float(own[np.uint64(feasible[i])]) * weight + part[np.uint64(group_of[i])]
+        else:
+            for i in range(found):
+                count = 0
                 for j in range(first, last):
                     count += pods_of[item[j], feasible[i]]
-            total[i] += float(count) * weight + part[group_of[i]]
+                total[i] += float(count) * weight + part[group_of[i]]
 
 
 @inner

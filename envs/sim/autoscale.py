@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from envs.controllers.cluster_autoscaler import ca_loop
+from envs.controllers.cluster_autoscaler import ca_loop, note_scale_up_failure
 from envs.controllers.disruption import pdb_allowed
 from envs.sim.flow import NODES_ADDED, NODES_REMOVED, PODS_EVICTED
 from envs.sim.jit import inner
@@ -19,8 +19,11 @@ MAX_DRAIN_S = 600.0  # Cluster Autoscaler --max-graceful-termination-sec
 @inner
 def autoscale(s: Any, b: int, now_s: float, row: int, tick_end_s: float) -> None:
     """One Cluster Autoscaler loop and its consequences."""
-    ca_loop(s.classes, s.topology, s.groups, s.nodes, s.pods, s.ca, s.ca_state, s.ca_out, s.rng, b, now_s)
+    ca_loop(s.classes, s.topology, s.groups, s.nodes, s.pods, s.flow, s.ca, s.ca_state, s.ca_out, s.rng, b, now_s)
     for g in range(s.groups.price.shape[1]):
+        if s.ca_out.add[b, g] > 0 and s.faults.blocked[b, g] > 0:  # the provider refuses: back off, try others
+            note_scale_up_failure(s.ca, s.ca_state, b, g, now_s)
+            continue
         for _ in range(min(s.ca_out.add[b, g], pool_room(s, b, s.groups.pool[b, g]))):
             if request_node(s.nodes, s.groups, s.clock, s.rng, b, g, now_s, tick_end_s) >= 0 and row >= 0:
                 s.rows.cluster[b, row, NODES_ADDED] += 1.0

@@ -18,48 +18,74 @@ from envs.sim.jit import inner
 @inner
 def bill_tick(s: Any, b: int, row: int, dt: float) -> None:
     """Charge one tick to row `row`."""
-    groups = s.groups.price.shape[1]
-    for g in range(groups):
+    _price_groups(s, b, dt)
+    for w in range(s.flow.speed.shape[1]):
+        _charge(s, b, w, dt)
+    _book_groups(s, b, row)
+    for w in range(s.flow.speed.shape[1]):
+        _book_workload(s, b, w, row, dt)
+
+
+@inner
+def _price_groups(s: Any, b: int, dt: float) -> None:
+    """Node-seconds, dollars, and what a core and a GiB of group g cost for this tick; nothing charged yet."""
+    bill = s.scratch
+    for g in range(s.groups.price.shape[1]):
         node_s = s.clock.live_nodes[b, g] * dt + s.clock.node_extra_s[b, g]
+        usd = node_s * s.groups.price[b, g] / 3600.0
+        bill.node_s[b, g] = node_s
+        bill.node_usd[b, g] = usd
+        bill.core_usd[b, g], bill.gib_usd[b, g] = 0.0, 0.0
         if node_s > 0.0:
-            _bill_group(s, b, g, row, dt, node_s)
+            bill.core_usd[b, g] = usd * s.money.cpu_share[b, g] * dt / (node_s * s.money.cap_cpu[b, g])
+            bill.gib_usd[b, g] = usd * (1.0 - s.money.cpu_share[b, g]) * dt / (node_s * s.money.cap_mem_gib[b, g])
+        bill.used_usd[b, g], bill.paid_usd[b, g] = 0.0, 0.0
 
 
 @inner
-def _bill_group(s: Any, b: int, g: int, row: int, dt: float, node_s: float) -> None:
-    usd = node_s * s.groups.price[b, g] / 3600.0
-    cpu_usd = usd * s.money.cpu_share[b, g] * dt / (node_s * s.money.cap_cpu[b, g])  # per core
-    mem_usd = usd * (1.0 - s.money.cpu_share[b, g]) * dt / (node_s * s.money.cap_mem_gib[b, g])
-    used, paid = 0.0, 0.0
-    workloads = s.flow.speed.shape[1]
-    for w in range(workloads):
-        if s.flow.bound_in_group[b, w, g] > 0:
-            u, m = _charge(s, b, w, g, dt, cpu_usd, mem_usd)
-            used += u
-            paid += m
-    scale = usd / paid if paid > usd else 1.0
-    for w in range(workloads):
-        if s.flow.bound_in_group[b, w, g] > 0:
-            s.rows.work[b, row, USD, w] += scale * _charge(s, b, w, g, dt, cpu_usd, mem_usd)[1]
-    s.rows.group[b, row, NODE_S, g] += node_s
-    s.rows.group[b, row, NODE_USD, g] += usd
-    s.rows.group[b, row, USED_USD, g] += used * scale
-    s.rows.group[b, row, UNUSED_USD, g] += (paid - used) * scale
-    s.rows.group[b, row, IDLE_USD, g] += usd - paid * scale
-
-
-@inner
-def _charge(s: Any, b: int, w: int, g: int, dt: float, cpu_usd: float, mem_usd: float) -> Any:
-    """(dollars used, dollars used or reserved) of workload w on group g, before scaling.
-
-    Use is spread over the workload's bound pods evenly.
-    """
+def per_bound_pod(s: Any, b: int, w: int, dt: float) -> Any:
+    """(cores used, GiB used, cores paid, GiB paid) by each bound pod of workload w; use is spread over them evenly."""
     bound = s.flow.n_starting[b, w] + s.flow.n_ready[b, w] + s.flow.n_terminating[b, w]
-    here = float(s.flow.bound_in_group[b, w, g])
-    ready = s.flow.ready_pod_s[b, w] / dt * here / max(bound, 1)
-    cpu = s.flow.cpu_per_pod[b, w] * ready
-    mem = s.flow.mem_per_pod_gib[b, w] * ready
-    used = cpu * cpu_usd + mem * mem_usd
-    reserved_cpu = max(cpu, here * s.service.cpu_request[b, w])
-    reserved_mem = max(mem, here * s.service.mem_request_gib[b, w])
-    return used, reserved_cpu * cpu_usd + reserved_mem * mem_usd
+    ready = s.flow.ready_pod_s[b, w] / dt / max(bound, 1)
+    cpu, mem = s.flow.cpu_per_pod[b, w] * ready, s.flow.mem_per_pod_gib[b, w] * ready
+    return cpu, mem, max(cpu, s.service.cpu_request[b, w]), max(mem, s.service.mem_request_gib[b, w])
+
+
+@inner
+def _charge(s: Any, b: int, w: int, dt: float) -> None:
+    """Add what workload w used, and what it used or reserved, to the groups that its pods are on."""
+    cpu, mem, paid_cpu, paid_mem = per_bound_pod(s, b, w, dt)
+    bill, here = s.scratch, s.flow.bound_in_group[b, w]
+    for g in range(here.shape[0]):
+        if here[g] > 0:
+            bill.used_usd[b, g] += here[g] * (cpu * bill.core_usd[b, g] + mem * bill.gib_usd[b, g])
+            bill.paid_usd[b, g] += here[g] * (paid_cpu * bill.core_usd[b, g] + paid_mem * bill.gib_usd[b, g])
+
+
+@inner
+def _book_groups(s: Any, b: int, row: int) -> None:
+    """The groups' rows; core_usd and gib_usd shrink where more was charged than the nodes cost."""
+    bill = s.scratch
+    for g in range(s.groups.price.shape[1]):
+        if bill.node_s[b, g] <= 0.0:
+            continue
+        usd, paid = bill.node_usd[b, g], bill.paid_usd[b, g]
+        scale = usd / paid if paid > usd else 1.0
+        bill.core_usd[b, g] *= scale
+        bill.gib_usd[b, g] *= scale
+        s.rows.group[b, row, NODE_S, g] += bill.node_s[b, g]
+        s.rows.group[b, row, NODE_USD, g] += usd
+        s.rows.group[b, row, USED_USD, g] += bill.used_usd[b, g] * scale
+        s.rows.group[b, row, UNUSED_USD, g] += (paid - bill.used_usd[b, g]) * scale
+        s.rows.group[b, row, IDLE_USD, g] += usd - paid * scale
+
+
+@inner
+def _book_workload(s: Any, b: int, w: int, row: int, dt: float) -> None:
+    """Workload w's own dollars over all groups."""
+    _, _, paid_cpu, paid_mem = per_bound_pod(s, b, w, dt)
+    bill, here, usd = s.scratch, s.flow.bound_in_group[b, w], 0.0
+    for g in range(here.shape[0]):
+        if here[g] > 0:
+            usd += here[g] * (paid_cpu * bill.core_usd[b, g] + paid_mem * bill.gib_usd[b, g])
+    s.rows.work[b, row, USD, w] += usd

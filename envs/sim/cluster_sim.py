@@ -42,12 +42,12 @@ class ClusterSim:
         return len(self.cases)
 
     def _populate(self, b: int, case: Case) -> None:
-        """Initial nodes of the first type of each pool, over its zones; replicas as the load asks."""
+        """Initial nodes of the home type of each pool, over its zones; replicas as the load asks."""
         groups = node_groups(case.scenario.cluster)
         for index, pool in enumerate(case.scenario.cluster.node_pools):
             counts = split_evenly(max(pool.initial_nodes, pool.min_nodes), len(pool.zones))
             for g, group in enumerate(groups):
-                if group.pool == index and group.machine.name == pool.instance_types[0]:
+                if group.pool == index and group.home:
                     count = counts[pool.zones.index(group.zone)]
                     place_initial(self.view, b, g, count, self.tick * self.tick_s)
         for i, w in enumerate(case.scenario.cluster.workloads):

@@ -36,7 +36,7 @@ GIB = 1073741824.0
 def sample_time_s(s: Any, b: int, w: int, now_s: float) -> float:
     """Timestamp of the newest resource sample of workload w: its base age plus the scrape's sawtooth."""
     base = s.service.metric_age_s[b, w]
-    offset = base % SCRAPE_S
+    offset = base - math.floor(base / SCRAPE_S) * SCRAPE_S
     return math.floor((now_s - base - offset) / SCRAPE_S) * SCRAPE_S + offset
 
 
@@ -55,8 +55,13 @@ def window_ticks(s: Any, b: int, window_s: float) -> int:
 @inner
 def rise(ring: Any, b: int, w: int, j: int, ticks: int) -> float:
     """What a cumulative ring (B, W, H) grew by over the `ticks` ticks that end with tick j."""
-    h = ring.shape[2]
-    return ring[b, w, j % h] - ring[b, w, (j - ticks) % h]
+    return ring[b, w, place_in(ring, j)] - ring[b, w, place_in(ring, j - ticks)]
+
+
+@inner
+def place_in(ring: Any, tick: int) -> int:
+    """Column of a tick in a ring (B, W, H); H is a power of two, so that no division is needed."""
+    return tick & (ring.shape[2] - 1)
 
 
 @inner
@@ -74,6 +79,16 @@ def fill_sample(s: Any, b: int, w: int, now_s: float, tick: int) -> None:
             seen.usage = int(value * 1000.0)
         else:
             _fill_pods(s, b, w, m, now_s, tick)
+        distort(seen, s.faults.telemetry[b, w])
+
+
+@inner
+def distort(seen: Any, factor: float) -> None:
+    """What broken telemetry makes of a sample: NaN = it is missing, else it is wrong by that factor."""
+    if math.isnan(factor):
+        seen.ok = False
+    elif factor != 1.0:
+        seen.usage = int(seen.usage * factor)
 
 
 @inner
@@ -86,7 +101,7 @@ def external_value(s: Any, b: int, w: int, signal: int, now_s: float, tick: int)
         return -1.0
     if signal == SIGNAL_RPS:
         return rise(s.flow.cum_offered, b, w, j, k) / (k * dt)
-    waiting = s.flow.backlog_ring[b, w, j % s.flow.backlog_ring.shape[2]]
+    waiting = s.flow.backlog_ring[b, w, place_in(s.flow.backlog_ring, j)]
     if signal == SIGNAL_QUEUE:
         return waiting
     if signal == SIGNAL_CONCURRENCY:
@@ -117,7 +132,7 @@ def per_pod_milli(s: Any, b: int, w: int, signal: int, sample_s: float, tick: in
     if signal == SIGNAL_RPS:
         return rise(s.flow.cum_offered, b, w, j, k) / pod_s * 1000.0
     pods = pod_s / (k * s.clock.tick_s[b])
-    waiting = s.flow.backlog_ring[b, w, j % s.flow.backlog_ring.shape[2]]
+    waiting = s.flow.backlog_ring[b, w, place_in(s.flow.backlog_ring, j)]
     if signal == SIGNAL_QUEUE:
         return waiting / pods * 1000.0
     if signal == SIGNAL_CONCURRENCY:
@@ -139,7 +154,9 @@ def _fill_pods(s: Any, b: int, w: int, m: int, now_s: float, tick: int) -> None:
     seen.ready = ready
     seen.unready = unready
     seen.missing = missing
-    seen.usage = int(max(each, 0.0)) * ready
+    each = max(each, 0.0)
+    # a Quantity's MilliValue rounds nano-cores up; an adapter for the other metrics truncates
+    seen.usage = (math.ceil(each - 1e-9) if is_resource(signal) else int(each)) * ready
 
 
 @inner
@@ -164,6 +181,12 @@ def _group_pods(s: Any, b: int, w: int, m: int, now_s: float, sample_s: float) -
     return ready, unready, missing
 
 
+@inner
+def distorted(value: float, factor: float) -> float:
+    """Likewise of one value; -1 = unknown."""
+    return value if value < 0.0 else (-1.0 if math.isnan(factor) else value * factor)
+
+
 @kernel
 def measure_workloads(s: Any, b: int, now_s: float, tick: int, out: Any) -> None:
     """What a snapshot at now_s shows of every workload; out (5, W), NaN = unknown.
@@ -177,6 +200,8 @@ def measure_workloads(s: Any, b: int, now_s: float, tick: int, out: Any) -> None
         cpu = per_pod_milli(s, b, w, SIGNAL_CPU, sample_s, tick)
         mem = per_pod_milli(s, b, w, SIGNAL_MEMORY, sample_s, tick)
         rps = external_value(s, b, w, SIGNAL_RPS, now_s, tick)
+        wrong = s.faults.telemetry[b, w]
+        cpu, mem, rps = distorted(cpu, wrong), distorted(mem, wrong), distorted(rps, wrong)
         out[0, w] = cpu * 1e-3 if cpu >= 0.0 else math.nan
         out[1, w] = mem * 1e-3 / GIB if mem >= 0.0 else math.nan
         out[2, w] = rps if rps >= 0.0 else math.nan

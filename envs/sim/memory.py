@@ -14,20 +14,22 @@ from envs.sim.pods import MEM_CEILING, restart_pod, terminate_pod
 from envs.sim.replicas import reconcile
 from envs.sim.state import MEM, POD_READY
 
+GIB = 1073741824.0
+
 
 @inner
 def enforce_memory(s: Any, b: int, row: int, tick_end_s: float) -> None:
     """At the end of a tick: restart containers over their limit, then relieve nodes over their memory."""
-    over_request = False
+    most_over = 0.0
     for w in range(s.flow.speed.shape[1]):
         if s.flow.n_ready[b, w] == 0:
             continue
         use = s.flow.mem_per_pod_gib[b, w] * MEM_CEILING
-        over_request = over_request or use > s.service.mem_request_gib[b, w] + 1e-9
+        most_over = max(most_over, use - s.service.mem_request_gib[b, w])
         if use > s.service.mem_limit_gib[b, w]:
             _restart_over_limit(s, b, w, row, tick_end_s)
-    if over_request:
-        _relieve_nodes(s, b, row, tick_end_s)
+    if most_over > 1e-9:
+        _relieve_nodes(s, b, most_over, row, tick_end_s)
 
 
 @inner
@@ -45,20 +47,20 @@ def _restart_over_limit(s: Any, b: int, w: int, row: int, tick_end_s: float) -> 
 
 
 @inner
-def _relieve_nodes(s: Any, b: int, row: int, tick_end_s: float) -> None:
-    """The kubelet evicts, one pod a tick and node, the pod furthest over its request."""
-    for n in range(s.nodes.hi[b]):
-        s.scratch.node_mem[b, n] = 0.0
-    for p in range(s.pods.hi[b]):
-        if s.pods.phase[b, p] == POD_READY:
-            w = s.pods.workload[b, p]
-            s.scratch.node_mem[b, s.pods.node[b, p]] += s.flow.mem_per_pod_gib[b, w] * s.pods.mem_factor[b, p]
+def _relieve_nodes(s: Any, b: int, most_over: float, row: int, tick_end_s: float) -> None:
+    """The kubelet evicts, one pod a tick and node, the pod furthest over its request.
+
+    most_over: GiB that any ready pod may be over its request. Only a node that could be over its memory, were
+    all its pods so far over, is looked at pod by pod.
+    """
     for n in range(s.nodes.hi[b]):
         g = s.nodes.group[b, n]
         if g < 0:
             continue
-        room = (s.groups.alloc[b, g, MEM] - s.groups.daemon[b, g, MEM]) / 1073741824.0
-        if s.scratch.node_mem[b, n] > room:
+        if s.nodes.used[b, n, MEM] + s.nodes.n_pods[b, n] * most_over * GIB <= s.groups.alloc[b, g, MEM]:
+            continue
+        room = (s.groups.alloc[b, g, MEM] - s.groups.daemon[b, g, MEM]) / GIB
+        if _memory_used(s, b, n) > room:
             worst = _furthest_over(s, b, n)
             if worst >= 0:
                 w = s.pods.workload[b, worst]
@@ -66,6 +68,17 @@ def _relieve_nodes(s: Any, b: int, row: int, tick_end_s: float) -> None:
                 if row >= 0:
                     s.rows.cluster[b, row, PODS_EVICTED] += 1.0
                 reconcile(s, b, w, tick_end_s, row, tick_end_s)
+
+
+@inner
+def _memory_used(s: Any, b: int, n: int) -> float:
+    """GiB that the ready pods of node n use."""
+    total, p = 0.0, s.nodes.first_pod[b, n]
+    while p >= 0:
+        if s.pods.phase[b, p] == POD_READY:
+            total += s.flow.mem_per_pod_gib[b, s.pods.workload[b, p]] * s.pods.mem_factor[b, p]
+        p = s.pods.next_n[b, p]
+    return total
 
 
 @inner

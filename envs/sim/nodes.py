@@ -24,6 +24,7 @@ def request_node(nodes: Any, groups: Any, clock: Any, rng: Any, b: int, g: int, 
     else:
         clock.overflow[b] += 1
         return -1
+    nodes.epoch[b] += 1
     nodes.group[b, n] = g
     nodes.phase[b, n] = NODE_BOOTING
     for r in range(nodes.used.shape[2]):
@@ -35,6 +36,7 @@ def request_node(nodes: Any, groups: Any, clock: Any, rng: Any, b: int, g: int, 
     nodes.created_s[b, n] = now_s
     clock.claim_until_s[b, n] = -math.inf
     nodes.ready_s[b, n] = now_s + lognormal(rng, b, RNG_BOOT, groups.boot_mean_s[b, g], groups.boot_cv[b, g])
+    nodes.ready_s[b, n] += clock.api_delay_s[b]
     clock.live_nodes[b, g] += 1
     clock.node_extra_s[b, g] -= now_s - (tick_end_s - clock.tick_s[b])
     clock.n_booting[b] += 1
@@ -83,3 +85,4 @@ def remove_node(nodes: Any, clock: Any, b: int, n: int, now_s: float, tick_end_s
     nodes.phase[b, n] = NODE_FREE
     nodes.free[b, nodes.n_free[b]] = n
     nodes.n_free[b] += 1
+    nodes.epoch[b] += 1

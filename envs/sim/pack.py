@@ -11,16 +11,27 @@ import numpy as np
 from envs.cluster import ClusterSpec, Workload
 from envs.controllers.cluster_autoscaler import empty_ca_output, empty_ca_state, pack_autoscaler
 from envs.controllers.hpa_pack import HpaDefaults, empty_hpa_sample, empty_hpa_state, pack_hpa
+from envs.controllers.scaler_pack import ScalerCase, loop_events, pack_scalers
 from envs.controllers.scheduler import pack_profile, scheduler_scratch
+from envs.fault_plan import plan_of
 from envs.scenario import Scenario
 from envs.sim.backlog import BATCH_PERIOD_S, cohorts_needed
+from envs.sim.fault_state import (
+    DRAINS,
+    HEALS_ALWAYS,
+    HEALS_AT_ONCE,
+    HEALS_NOT,
+    IGNORES,
+    REBALANCES,
+    pack_faults,
+)
 from envs.sim.flow import BATCH, QUEUE, SERVICE, Clock, Service, empty_flow, empty_rows
 from envs.sim.pack_placement import GIB, node_groups, pack_placement, requests
 from envs.sim.queueing import load_tables
 from envs.sim.random import seed_streams
 from envs.sim.state import Groups, empty_nodes, empty_pods
 from envs.sim.world import Money, Scratch, Sim
-from envs.stack import ClusterAutoscaler, HpaSpec, Stack, StaticReplicas
+from envs.stack import ClusterAutoscaler, HpaBehavior, HpaSpec, ScalingRules, Stack, StaticNodes, StaticReplicas
 
 KINDS = {"service": SERVICE, "queue": QUEUE, "batch": BATCH}
 BALANCING = {"random": 0, "least_request": 1, "pooled": 2}
@@ -33,20 +44,18 @@ MAX_POD_SLOTS = 4_000_000
 
 @dataclass(frozen=True)
 class Case:
-    """One cluster of a batch. replicas: fixed count per workload for StaticReplicas, else None."""
+    """One cluster of a batch.
+
+    replicas: fixed count per workload for StaticReplicas, else None. floors: per workload, the replicas of
+    each window of a ScheduleSpec, else None.
+    """
 
     scenario: Scenario
     stack: Stack
     seed: int
     first_rps: Any  # (W,) load at the start
     replicas: Any = None  # (W,) int
-
-
-def hpa_of(stack: Stack, w: Workload) -> HpaSpec:
-    """The HPA in force for workload w: its own object where it has one, else the stack's."""
-    if stack.use_workload_hpa and isinstance(w.hpa, HpaSpec):
-        return w.hpa
-    return stack.replicas if isinstance(stack.replicas, HpaSpec) else HpaSpec()
+    floors: Any = None  # (W, windows) int
 
 
 def initial_replicas(w: Workload, rps: float) -> int:
@@ -59,7 +68,7 @@ def initial_replicas(w: Workload, rps: float) -> int:
 
 def most_replicas(stack: Stack, w: Workload) -> int:
     """The most pods that anything may ask for of workload w."""
-    return max(hpa_of(stack, w).max_replicas or 0, w.max_replicas, w.min_replicas, w.initial_replicas or 0)
+    return max(stack.hpa_of(w).max_replicas or 0, w.max_replicas, w.min_replicas, w.initial_replicas or 0)
 
 
 def pod_slots(case: Case) -> int:
@@ -81,9 +90,9 @@ def pack(cases: Sequence[Case], *, rows: int, warmup_ticks: int) -> Sim:
     G = groups.price.shape[1]
     N, P = max(map(node_slots, clusters)), max(map(pod_slots, cases))
     dt = cases[0].scenario.tick_s
-    history = int(np.ceil(HISTORY_S / dt)) + 3
+    history = 1 << (int(np.ceil(HISTORY_S / dt)) + 2).bit_length()  # a power of two (measure.place_in)
     nodes, pods = empty_nodes(B, W, N, classes.req.shape[2]), empty_pods(B, W, P)
-    hpa = pack_hpa(hpa_specs(cases, W), **hpa_defaults(cases, W)._asdict())
+    hpa = pack_hpa(hpa_specs(cases, W), **hpa_defaults(cases, W)._asdict(), reserve=_reserve(cases))
     autoscalers = [c.stack.nodes if isinstance(c.stack.nodes, ClusterAutoscaler) else None for c in cases]
     clock = _pack_clock(cases, autoscalers, W, G, N, P, warmup_ticks)
     shapes = [node_groups(c) for c in clusters]
@@ -95,6 +104,7 @@ def pack(cases: Sequence[Case], *, rows: int, warmup_ticks: int) -> Sim:
         pool_max=clock.pool_max,
     )
     service = _pack_service(cases, W)
+    scalers = pack_scalers([_scaler_case(c, warmup_ticks) for c in cases], hpa.spec["min_replicas"])
     return Sim(
         classes=classes,
         topology=topology,
@@ -106,7 +116,8 @@ def pack(cases: Sequence[Case], *, rows: int, warmup_ticks: int) -> Sim:
         rows=empty_rows(B, rows, W, G),
         clock=clock,
         money=_pack_money(groups),
-        scratch=_scratch(B, W, N, P),
+        scratch=_scratch(B, W, N, P + loop_events(scalers, dt), G),
+        faults=pack_faults([plan_of(c.scenario, c.seed) for c in cases], [_manners(c.stack) for c in cases], W, G, N),
         rng=seed_streams([c.seed for c in cases]),
         tables=load_tables(),
         hpa=hpa,
@@ -118,7 +129,31 @@ def pack(cases: Sequence[Case], *, rows: int, warmup_ticks: int) -> Sim:
         ca_state=empty_ca_state(classes, topology, groups, nodes, pods),
         ca_out=empty_ca_output(groups, nodes),
         static_replicas=_static(cases, W),
+        scalers=scalers,
     )
+
+
+SPOT_HANDLING = {"ignore": IGNORES, "drain": DRAINS, "rebalance": REBALANCES}
+
+
+def _manners(stack: Stack) -> tuple[int, int]:
+    """Whether node groups replace what they lost, and what is done about spot notices."""
+    return _heals(stack), SPOT_HANDLING[stack.spot_notice]
+
+
+def _heals(stack: Stack) -> int:
+    """Cloud groups (ASG, MIG, VMSS) start a new machine for one that died; Karpenter's nodes are in no group."""
+    if isinstance(stack.nodes, StaticNodes):
+        return HEALS_ALWAYS
+    return HEALS_AT_ONCE if isinstance(stack.nodes, ClusterAutoscaler) else HEALS_NOT
+
+
+def _reserve(cases: Sequence[Case]) -> HpaSpec | None:
+    """The longest windows that replay may write while the simulation runs."""
+    if all(case.stack.replay is None for case in cases):
+        return None
+    longest = ScalingRules(stabilization_s=1800)
+    return HpaSpec(behavior=HpaBehavior(scale_up=ScalingRules(), scale_down=longest))
 
 
 def _static(cases: Sequence[Case], W: int) -> Any:
@@ -126,10 +161,26 @@ def _static(cases: Sequence[Case], W: int) -> Any:
     out = np.zeros((len(cases), W), np.int32)
     for b, case in enumerate(cases):
         for i, w in enumerate(case.scenario.cluster.workloads):
-            own = case.stack.use_workload_hpa and w.hpa is not None
-            fixed = isinstance(case.stack.replicas, StaticReplicas) and not own
-            out[b, i] = case.replicas[i] if fixed else -1
+            out[b, i] = case.replicas[i] if isinstance(case.stack.scaler_of(w), StaticReplicas) else -1
     return out
+
+
+def _scaler_case(case: Case, warmup_ticks: int) -> ScalerCase:
+    """What the loops above the HPAs need to know of a cluster."""
+    scenario = case.scenario
+    workloads = scenario.cluster.workloads
+    boot_s = max(pool.boot_delay_s for pool in scenario.cluster.node_pools)
+    return ScalerCase(
+        scalers=[case.stack.scaler_of(w) for w in workloads],
+        min_replicas=[w.min_replicas for w in workloads],
+        capacity_rps=[w.service.capacity_rps for w in workloads],
+        lead_s=[w.start_delay_s + boot_s for w in workloads],
+        floors=case.floors if case.floors is not None else [()] * len(workloads),
+        batch=[w.kind == "batch" for w in workloads],
+        start_utc=scenario.start_utc,
+        span_s=(-warmup_ticks * scenario.tick_s, scenario.horizon_s),
+        seed=case.seed,
+    )
 
 
 def hpa_specs(cases: Sequence[Case], W: int) -> list[list[HpaSpec]]:
@@ -137,7 +188,7 @@ def hpa_specs(cases: Sequence[Case], W: int) -> list[list[HpaSpec]]:
     specs = [[HpaSpec()] * W for _ in cases]
     for b, case in enumerate(cases):
         for i, w in enumerate(case.scenario.cluster.workloads):
-            specs[b][i] = hpa_of(case.stack, w)
+            specs[b][i] = case.stack.hpa_of(w)
     return specs
 
 
@@ -233,12 +284,14 @@ def _pack_clock(
         drain_since_s=np.zeros((B, N)),
         n_draining=np.zeros(B, i4),
         n_booting=np.zeros(B, i4),
+        api_delay_s=np.zeros(B),
+        api_since_s=np.full(B, -np.inf),
         overflow=np.zeros(B, i4),
     )
 
 
 def _sync_period(case: Case) -> float:
-    return hpa_of(case.stack, case.scenario.cluster.workloads[0]).sync_period_s
+    return case.stack.hpa_of(case.scenario.cluster.workloads[0]).sync_period_s
 
 
 def _pack_money(groups: Groups) -> Money:
@@ -248,10 +301,12 @@ def _pack_money(groups: Groups) -> Money:
     return Money(weight / np.maximum(weight + mem * GIB_USD_PER_H, 1e-12), np.maximum(cpu, 1e-9), np.maximum(mem, 1e-9))
 
 
-def _scratch(B: int, W: int, N: int, P: int) -> Scratch:
+def _scratch(B: int, W: int, N: int, P: int, G: int) -> Scratch:
     events = P + N + 64
     return Scratch(
-        node_cpu=np.zeros((B, N)), node_mem=np.zeros((B, N)), granted=np.zeros((B, W)), wanted=np.zeros((B, W)),
+        node_cpu=np.zeros((B, N)), node_s=np.zeros((B, G)), node_usd=np.zeros((B, G)), core_usd=np.zeros((B, G)),
+        gib_usd=np.zeros((B, G)), used_usd=np.zeros((B, G)), paid_usd=np.zeros((B, G)),
+        granted=np.zeros((B, W)), wanted=np.zeros((B, W)),
         failed=np.zeros((B, W), np.int32), passes=np.zeros(B, np.int32), event_s=np.zeros((B, events)),
         event_kind=np.zeros((B, events), np.int32), event_id=np.zeros((B, events), np.int32),
     )  # fmt: skip

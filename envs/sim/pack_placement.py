@@ -1,6 +1,6 @@
 """ClusterSpec -> the arrays that the scheduler and node autoscalers read (Classes, Topology, Groups).
 
-A node group is one (pool, instance type, zone). String rules (selectors, taints) are evaluated
+A node group is one (pool, instance type, capacity type, zone). String rules (selectors, taints) are evaluated
 here, once, by `envs.matching`. Clusters of a batch are padded to the largest: padding never runs.
 """
 
@@ -10,8 +10,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from envs.cluster import HOSTNAME_KEY, ZONE_KEY, ClusterSpec, DisruptionBudget, InstanceType, NodePool, Workload
+from envs.cluster import (
+    HOSTNAME_KEY,
+    ZONE_KEY,
+    CapacityType,
+    ClusterSpec,
+    DisruptionBudget,
+    InstanceType,
+    NodePool,
+    Workload,
+)
 from envs.matching import hard_taints_tolerated, intolerable_soft_taints, matches_node_affinity
+from envs.offerings import group_name, node_labels, offerings
 from envs.sim.state import CPU, MEM, Classes, Groups, Topology
 
 GIB = 1 << 30
@@ -22,35 +32,35 @@ DEFAULT_CPU_MILLI, DEFAULT_MEMORY = 100, 200 << 20  # what scoring takes for a m
 
 @dataclass(frozen=True)
 class NodeGroup:
-    """One (pool, instance type, zone) and the labels its nodes carry."""
+    """One (pool, instance type, capacity type, zone) and the labels its nodes carry."""
 
     pool: int
     spec: NodePool
     machine: InstanceType
     zone: str
     labels: dict[str, str]
+    capacity_type: CapacityType = "on-demand"
+    price_usd_per_h: float = 0.0
+    home: bool = True  # of the type and capacity type that the pool's first nodes have
 
     @property
     def name(self) -> str:
-        return f"{self.spec.name}/{self.machine.name}/{self.zone}"
+        return group_name(self.spec, self.machine.name, self.zone, self.capacity_type)
 
 
 def node_groups(cluster: ClusterSpec) -> tuple[NodeGroup, ...]:
-    """Every (pool, type, zone) in declaration order: index g of all arrays."""
-    machines = {t.name: t for t in cluster.instance_types}
+    """Every (pool, type, capacity type, zone) in declaration order: index g of all arrays.
+
+    A type without a price for a capacity type is not offered there. The first zones of a pool are its home.
+    """
     groups = []
     for index, pool in enumerate(cluster.node_pools):
-        for name in pool.instance_types:
-            for zone in pool.zones:
-                labels = {
-                    ZONE_KEY: zone,
-                    "node.kubernetes.io/instance-type": name,
-                    "kubernetes.io/arch": machines[name].arch,
-                    "karpenter.sh/capacity-type": pool.capacity_type,
-                    "karpenter.sh/nodepool": pool.name,
-                    **dict(pool.labels),
-                }
-                groups.append(NodeGroup(index, pool, machines[name], zone, labels))
+        first: tuple[str, str] | None = None
+        for machine, capacity, zone, price in offerings(cluster, pool):
+            first = first or (machine.name, capacity)
+            labels = node_labels(pool, machine, zone, capacity)
+            home = (machine.name, capacity) == first
+            groups.append(NodeGroup(index, pool, machine, zone, labels, capacity, price, home))
     return tuple(groups)
 
 
@@ -210,7 +220,7 @@ def _empty_groups(b: int, g: int) -> Groups:
     return Groups(
         cap=amounts(), alloc=amounts(), daemon=amounts(), price=np.zeros((b, g)), pool=ints(), zone=ints(),
         min_nodes=ints(), max_nodes=ints(), boot_mean_s=np.zeros((b, g)), boot_cv=np.zeros((b, g)),
-        priority_tier=np.full((b, g), -(2**31), np.int32),
+        priority_tier=np.full((b, g), -(2**31), np.int32), spot=np.zeros((b, g), np.bool_), hazard=np.zeros((b, g)),
     )  # fmt: skip
 
 
@@ -224,12 +234,12 @@ def _write_group(groups: Groups, b: int, g: int, group: NodeGroup) -> None:
     groups.cap[b, g] = [round(m.vcpu * 1000), round(m.memory_gib * GIB), m.max_pods, m.gpu]
     groups.alloc[b, g] = [round(m.allocatable_cpu * 1000), round(m.allocatable_memory_gib * GIB), m.max_pods, m.gpu]
     groups.daemon[b, g] = [round(pool.daemon_cpu * 1000), round(pool.daemon_memory_gib * GIB), DAEMON_PODS, 0]
-    groups.price[b, g] = m.price_usd_per_h
+    groups.price[b, g] = group.price_usd_per_h
+    groups.spot[b, g] = group.capacity_type == "spot"
     groups.pool[b, g] = group.pool
     zone = pool.zones.index(group.zone)
     groups.zone[b, g] = zone
-    first_type = group.machine.name == pool.instance_types[0]
-    groups.min_nodes[b, g] = split_evenly(pool.min_nodes, len(pool.zones))[zone] if first_type else 0
+    groups.min_nodes[b, g] = split_evenly(pool.min_nodes, len(pool.zones))[zone] if group.home else 0
     groups.max_nodes[b, g] = pool.max_nodes
     groups.boot_mean_s[b, g], groups.boot_cv[b, g] = pool.boot_delay_s, pool.boot_delay_cv
 

@@ -121,7 +121,7 @@ def bind_pod(
     pods.bound_s[b, p] = max(now_s, pods.created_s[b, p])  # a tick's second round of events looks back
     pods.phase[b, p] = POD_STARTING
     delay_s = lognormal(rng, b, RNG_START, service.start_mean_s[b, w], service.start_cv[b, w])
-    pods.ready_s[b, p] = pods.bound_s[b, p] + delay_s
+    pods.ready_s[b, p] = pods.bound_s[b, p] + delay_s + clock.api_delay_s[b]
     head = nodes.first_pod[b, n]
     pods.next_n[b, p] = head
     pods.prev_n[b, p] = -1
@@ -183,9 +183,24 @@ def restart_pod(
     flow.n_ready[b, w] -= 1
     flow.ready_pod_s[b, w] -= tick_end_s - now_s
     flow.n_starting[b, w] += 1
+    start_again(
+        pods, clock, b, p, now_s + lognormal(rng, b, RNG_START, service.start_mean_s[b, w], service.start_cv[b, w])
+    )
+
+
+@inner
+def start_again(pods: Any, clock: Any, b: int, p: int, ready_s: float) -> None:
+    """Pod p's container starts on its node, to be ready at ready_s."""
     pods.phase[b, p] = POD_STARTING
-    pods.ready_s[b, p] = now_s + lognormal(rng, b, RNG_START, service.start_mean_s[b, w], service.start_cv[b, w])
+    pods.ready_s[b, p] = ready_s
     _activate(clock, b, p)
+
+
+@inner
+def stop_starting(pods: Any, clock: Any, b: int, p: int) -> None:
+    """A starting pod will never be ready: its node is lost."""
+    pods.ready_s[b, p] = math.inf
+    _deactivate(clock, b, p)
 
 
 @inner

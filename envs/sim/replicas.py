@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from envs.controllers.hpa import hpa_sync
+from envs.controllers.keda import answer_metrics
+from envs.controllers.scaler_pack import LOOP_KEDA
 from envs.sim.flow import PODS_STARTED, REPLICA_CHANGES
 from envs.sim.jit import inner
 from envs.sim.measure import fill_sample
@@ -44,7 +46,17 @@ def sync_workload(s: Any, b: int, w: int, now_s: float, tick: int, row: int, tic
     want = s.static_replicas[b, w]
     if want < 0:
         fill_sample(s, b, w, now_s, tick)
+        if s.scalers.kind[b, w] == LOOP_KEDA:
+            k = s.scalers
+            answer_metrics(k.keda, k.trigger, k.times, s.hpa, s.hpa_sample, b, w, now_s, have)
         want = hpa_sync(s.hpa, s.hpa_state, s.hpa_sample, b, w, now_s, have, alive(s, b, w))
+    set_replicas(s, b, w, want, now_s, row, tick_end_s)
+
+
+@inner
+def set_replicas(s: Any, b: int, w: int, want: int, now_s: float, row: int, tick_end_s: float) -> None:
+    """Write spec.replicas and bring the pods in line with it."""
+    have = s.flow.spec_replicas[b, w]
     if want != have:
         s.flow.spec_replicas[b, w] = want
         if row >= 0:

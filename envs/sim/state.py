@@ -22,7 +22,7 @@ CPU, MEM, PODS, GPU = 0, 1, 2, 3
 HOSTNAME = 0  # topology key index
 
 # node phases
-NODE_FREE, NODE_BOOTING, NODE_READY, NODE_DRAINING = 0, 1, 2, 3
+NODE_FREE, NODE_BOOTING, NODE_READY, NODE_DRAINING, NODE_LOST = 0, 1, 2, 3, 4
 # pod phases
 POD_FREE, POD_PENDING, POD_STARTING, POD_READY, POD_TERMINATING = 0, 1, 2, 3, 4
 
@@ -88,6 +88,8 @@ class Groups(NamedTuple):
     boot_mean_s: F8  # (B, G)
     boot_cv: F8  # (B, G)
     priority_tier: I4  # (B, G) expander priority; -2147483648 = no match
+    spot: BOOL = np.zeros((0, 0), np.bool_)  # (B, G) bought on the spot market; empty = none is
+    hazard: F8 = np.zeros((0, 0))  # (B, G) interruptions per node-hour; empty = none
 
 
 class Nodes(NamedTuple):
@@ -105,6 +107,7 @@ class Nodes(NamedTuple):
     hi: I4  # (B,)
     free: I4  # (B, N) stack of free slots below hi
     n_free: I4  # (B,)
+    epoch: I4  # (B,) goes up whenever a slot is taken or given back
 
 
 class Pods(NamedTuple):
@@ -145,6 +148,7 @@ def empty_nodes(b: int, w: int, n: int, r: int) -> Nodes:
         hi=np.zeros(b, np.int32),
         free=np.zeros((b, n), np.int32),
         n_free=np.zeros(b, np.int32),
+        epoch=np.zeros(b, np.int32),
     )
 
 

@@ -9,6 +9,7 @@ import time
 import numpy as np
 from numba.core import event, types
 
+from envs.bound_tables import foresee
 from envs.controllers.cluster_autoscaler import ca_loop
 from envs.rollout import rollout
 from envs.scenario_file import load_scenario
@@ -88,8 +89,9 @@ def _toy() -> ClusterSim:
 
 
 def _whatif_kernels() -> None:
-    """What a rollout needs besides the tick: demand, replica counts for an SLO."""
+    """What a rollout and its bound need besides the tick: demand, replica counts for an SLO, the cheapest tick."""
     rollout(load_scenario("toy"), load_stack("hpa-default"), 0, days=0.01)
+    foresee(load_scenario("toy"), 0, days=0.01)
 
 
 if __name__ == "__main__":

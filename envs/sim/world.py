@@ -20,7 +20,12 @@ class Scratch(NamedTuple):
     """Working memory of one tick, so that kernels allocate nothing. One row per cluster."""
 
     node_cpu: F8  # (B, N) cores wanted by ready pods
-    node_mem: F8  # (B, N) GiB
+    node_s: F8  # (B, G) billed node-seconds of this tick
+    node_usd: F8  # (B, G) their dollars
+    core_usd: F8  # (B, G) dollars of one core for this tick
+    gib_usd: F8  # (B, G) likewise of one GiB
+    used_usd: F8  # (B, G) dollars of what pods used
+    paid_usd: F8  # (B, G) of what they used or reserved
     granted: F8  # (B, W) cores granted on full nodes
     wanted: F8  # (B, W)
     failed: I4  # (B, W) pass in which the class found no node
@@ -44,6 +49,7 @@ class Sim(NamedTuple):
     clock: Clock
     money: Money
     scratch: Scratch
+    faults: Any  # envs.sim.fault_state.Faults
     rng: Any  # (B, N_STREAMS) uint64
     tables: Any  # envs.sim.queueing.QueueTables
     hpa: Any  # envs.controllers.hpa.HpaArrays
@@ -55,3 +61,4 @@ class Sim(NamedTuple):
     ca_state: Any
     ca_out: Any
     static_replicas: I4  # (B, W) fixed count, -1 = the HPA decides
+    scalers: Any  # envs.controllers.scaler_pack.Scalers

@@ -5,12 +5,26 @@ from __future__ import annotations
 from dataclasses import asdict, fields, is_dataclass
 from typing import Any
 
-from envs.stack import ClusterAutoscaler, HpaMetric, HpaSpec, Stack, StaticReplicas
+from envs.stack import (
+    ClusterAutoscaler,
+    ForecastSpec,
+    HpaMetric,
+    HpaSpec,
+    KedaSpec,
+    KedaTrigger,
+    ReplicaScaler,
+    ScheduleSpec,
+    Stack,
+    StaticReplicas,
+)
 
 _SKIPPED = frozenset({"name", "description"})
 _KINDS = {
     "HpaSpec": "HPA v2",
     "StaticReplicas": "fixed count",
+    "KedaSpec": "KEDA",
+    "ForecastSpec": "forecast floor + HPA v2",
+    "ScheduleSpec": "scheduled floor + HPA v2",
     "ClusterAutoscaler": "Cluster Autoscaler",
     "StaticNodes": "fixed",
 }
@@ -18,14 +32,37 @@ _KINDS = {
 
 def describe(stack: Stack) -> str:
     """ "HPA on CPU at 80 %; Cluster Autoscaler (least-waste); LeastAllocated scheduling"."""
-    return "; ".join([_replicas(stack.replicas), _nodes(stack.nodes), f"{stack.scheduler.fit_strategy} scheduling"])
+    replicas = _replicas(stack.replicas)
+    if stack.replay is not None:
+        replicas += ", its target and scale-down window set by replaying each workload's past"
+    return "; ".join([replicas, _nodes(stack.nodes), f"{stack.scheduler.fit_strategy} scheduling"])
 
 
-def _replicas(replicas: HpaSpec | StaticReplicas) -> str:
+def _replicas(replicas: ReplicaScaler) -> str:
     if isinstance(replicas, StaticReplicas):
         load = "peak load" if replicas.quantile >= 1.0 else f"{100 * replicas.quantile:g} % quantile of load"
         return f"fixed replicas for the {load} at {100 * replicas.utilization:g} % utilization"
-    return "HPA on " + " and ".join(_metric(metric) for metric in replicas.metrics)
+    if isinstance(replicas, KedaSpec):
+        to_zero = ", down to zero" if replicas.min_replicas == 0 or replicas.idle_replicas == 0 else ""
+        return "KEDA on " + " and ".join(_trigger(trigger) for trigger in replicas.triggers) + to_zero
+    if isinstance(replicas, ForecastSpec):
+        return f"forecast ({100 * replicas.quantile:g} % quantile) as least replicas, {_hpa(replicas.hpa)}"
+    if isinstance(replicas, ScheduleSpec):
+        opened = " and ".join(f"{window.start} to {window.end} {window.timezone}" for window in replicas.windows)
+        return f"least replicas by the clock ({opened}), {_hpa(replicas.hpa)}"
+    return _hpa(replicas)
+
+
+def _hpa(spec: HpaSpec) -> str:
+    return "HPA on " + " and ".join(_metric(metric) for metric in spec.metrics)
+
+
+def _trigger(trigger: KedaTrigger) -> str:
+    if trigger.type == "cron":
+        return f"a schedule ({trigger.start} to {trigger.end} {trigger.timezone})"
+    if trigger.drain_s is not None:
+        return f"queue length at {trigger.drain_s:g} s of a replica's work"
+    return _metric(trigger.metric)
 
 
 def _metric(metric: HpaMetric) -> str:
@@ -51,7 +88,7 @@ def _flatten(value: Any, path: str = "") -> dict[str, str]:
     """Settings of a stack by dotted path; which kind of thing a part is counts as one of them."""
     if is_dataclass(value) and not isinstance(value, type):
         kind = type(value).__name__
-        found = {path: _KINDS.get(kind, kind)} if path in {"replicas", "nodes"} else {}
+        found = {path: _KINDS.get(kind, kind)} if path in {"replicas", "nodes", "replay"} else {}
         for item in fields(value):
             if path or item.name not in _SKIPPED:
                 found |= _flatten(getattr(value, item.name), f"{path}.{item.name}" if path else item.name)

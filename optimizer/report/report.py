@@ -46,17 +46,20 @@ def render(result: WhatIf, *, command: str = "") -> str:
     return _template().render(
         style=Markup(_own_file("style.css")),
         script=Markup(_own_file("page.js")),
-        plotly=Markup(_plotly()),
-        data=Markup(_json_block(chart_data(result))),
+        plotly=Markup(plotly_js()),
+        data=Markup(json_block(chart_data(result))),
         scenario=about.scenario,
         setting=words.setting(about.scenario, about.days, len(about.seeds)),
         headline=words.headline(result.table),
         lines=lines,
-        max_usd=max(line.cost_usd for line in lines) or 1.0,
+        has_bound="above_bound" in result.table,
+        slo_bound=_slo_bound(result.table),
+        max_usd=max(line.list_usd for line in lines) or 1.0,
         split=_money_split(result.by_pool),
         budgets=_budgets(result),
         hidden_workloads=max(0, len(about.scenario.cluster.workloads) - MAX_WORKLOADS),
         worst=[_worst(result.worst_hours, line.row) for line in lines[:MAX_ROWS]],
+        faults=_faults(result),
         parts=[(title, _parts(frame, title)) for title, frame in _frames(result)],
         stacks=_stacks(result),
         differences=differing_settings(_stacks(result)),
@@ -65,6 +68,13 @@ def render(result: WhatIf, *, command: str = "") -> str:
         command=command,
         drawn=MAX_ROWS,
     )
+
+
+def _slo_bound(table: pd.DataFrame) -> float | None:
+    """USD of the bound at the scenario's objectives, where all rows have the same."""
+    if "bound_at_slo_usd" not in table or table["bound_at_slo_usd"].nunique() != 1:
+        return None
+    return float(table["bound_at_slo_usd"].iloc[0])
 
 
 def _frames(result: WhatIf) -> list[tuple[str, pd.DataFrame]]:
@@ -94,6 +104,8 @@ def _template() -> Any:
         "describe": describe,
         "yaml": _yaml,
         "budget": _budget_text,
+        "more": whatif_words.more,
+        "more_usd": whatif_words.more_usd,
         "budget_class": _budget_class,
     }
     environment.globals |= {"saving": whatif_words.saving, "reasons": words.REASONS}
@@ -104,12 +116,12 @@ def _own_file(name: str) -> str:
     return (files("optimizer.report") / name).read_text(encoding="utf-8")
 
 
-def _plotly() -> str:
+def plotly_js() -> str:
     """plotly.js, whole (4.8 MB): the page then needs nothing else. It comes with the plotly package."""
     return (files("plotly") / "package_data" / "plotly.min.js").read_text(encoding="utf-8")
 
 
-def _json_block(data: dict[str, Any]) -> str:
+def json_block(data: dict[str, Any]) -> str:
     """JSON that no HTML parser can end early: `<`, `>` and `&` as escapes."""
     text = json.dumps(data, separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
@@ -157,6 +169,30 @@ def _budget_class(left: float) -> str:
 
 def _worst(frame: pd.DataFrame, row: int) -> list[Any]:
     return list(frame[frame["row"] == row].itertuples())
+
+
+def _faults(result: WhatIf) -> list[dict[str, Any]]:
+    """Lines of the resilience table: a fault, and per row of the grid what it cost, with its heat from 0 to 5."""
+    frame = result.resilience
+    about = {fault.name: words.describe_fault(fault) for fault in result.about.scenario.faults}
+    lines = []
+    for name in dict.fromkeys(frame["fault"]):
+        own = {item.row: item for item in frame[frame["fault"] == name].itertuples()}
+        worst = max(*(item.extra_bad for item in own.values()), 1.0)
+        cells = [own.get(row) for row in result.table["row"]]
+        lines.append({
+            "name": name,
+            "about": about.get(name, ""),
+            "cells": [(cell, _heat(cell.extra_bad, cell.requests, worst)) if cell else None for cell in cells],
+        })  # fmt: skip
+    return lines
+
+
+def _heat(extra: float, requests: float, worst: float) -> str:
+    """Pale where next to nothing was lost; else by the share of the line's worst."""
+    if extra < 1e-5 * requests or extra < 1.0:
+        return "f0"
+    return "f" + str(min(1 + int(4 * extra / worst), 4))
 
 
 def _parts(frame: pd.DataFrame, column: str) -> list[tuple[str, list[float]]]:

@@ -117,7 +117,7 @@ def test_json_says_null_for_what_is_unknown():
 
 
 def test_command_line_leaves_out_where_and_how_fast():
-    said = command_line("my shop.yaml", ["a", "b"], ["x=1,2"], days=2.5, seeds=3, sensitivity=True)
+    said = command_line("my shop.yaml", ["a", "b"], ["x=1,2"], days=2.5, seeds=3, flags=["--sensitivity"])
     assert said == "trimtab whatif 'my shop.yaml' --stacks a,b --vary x=1,2 --days 2.5 --seeds 3 --sensitivity"
 
 

@@ -13,7 +13,7 @@ import pytest
 from optimizer import whatif
 from optimizer.report import words
 from optimizer.report.differences import describe, differing_settings
-from optimizer.report.report import _plotly, render, write_report
+from optimizer.report.report import plotly_js, render, write_report
 from tests.whatif_fixtures import HOSTILE, STACKS, scenario, simulate
 
 VOID = {"meta", "br", "link", "img", "input", "hr"}
@@ -29,7 +29,7 @@ class Page(HTMLParser):
         self.scripts = 0
         self.outside: list[str] = []
         self.words: list[str] = []
-        self.feed(text.replace(_plotly(), "plotly"))
+        self.feed(text.replace(plotly_js(), "plotly"))
         assert self.open == []
 
     def handle_starttag(self, tag, attrs):
@@ -191,7 +191,8 @@ def test_headline_without_an_interval_or_an_alternative():
 
 def hour(**changes):
     numbers = {
-        "bad": 100.0, "bad_saturated": 20.0, "bad_starting": 78.0, "bad_no_node": 2.0, "workload": "web",
+        "bad": 100.0, "bad_saturated": 20.0, "bad_starting": 78.0, "bad_no_node": 2.0, "bad_lost": 0.0,
+        "workload": "web",
         "load_rps": 300.0, "load_before_rps": 100.0, "capacity_rps": 280.0, "ready": 7.0, "ready_before": 3.0,
         "pods_started": 4.0, "nodes_added": 1.0, "nodes_removed": 0.0,
     }  # fmt: skip

@@ -1,0 +1,63 @@
+"""A simulated cluster whose HPAs are rewritten from time to time, by code that sees measurements only."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.action import Plan
+from envs.sim.cluster_sim import ClusterSim
+from envs.sim.exchange import apply_plan
+from envs.sim.measure import RATE_WINDOW_S, measure_workloads
+
+F8 = NDArray[np.float64]
+OFFERED = 2  # row of measure_workloads
+
+
+class Decide(Protocol):
+    """What to change, from what has been measured so far. period_s: how often it is asked."""
+
+    period_s: float
+
+    def __call__(self, time_s: float, rates: F8) -> Plan | None:
+        """rates (n, W): offered requests/s of the n minutes since it was last asked, as the metrics pipeline
+        showed them (a minute's mean, 15 s old). NaN: not measured. None: change nothing.
+        """
+
+
+class MeasuredLoop:
+    """Runs cluster 0 of `sim` a minute at a time, takes each minute's sample, asks `decide` at its period."""
+
+    def __init__(self, sim: ClusterSim, decide: Decide) -> None:
+        self.sim, self.decide = sim, decide
+        self._step = max(round(RATE_WINDOW_S / sim.tick_s), 1)
+        self._every = max(round(decide.period_s / (self._step * sim.tick_s)), 1) * self._step
+        self._rates: list[F8] = []
+        self._asked_at: int | None = None
+
+    def run(self, arrivals: NDArray[np.float64]) -> None:
+        """Advance by (1, n, W) arrivals; any n, chunk by chunk."""
+        at, total = 0, arrivals.shape[1]
+        while at < total:
+            if self.sim.tick % self._every == 0 and self._asked_at != self.sim.tick:
+                self._ask(arrivals.shape[2])
+            n = min(self._step - self.sim.tick % self._step, total - at)
+            self.sim.run(np.ascontiguousarray(arrivals[:, at : at + n]))
+            at += n
+            if self.sim.tick % self._step == 0:
+                self._rates.append(self._sample())
+
+    def _ask(self, width: int) -> None:
+        self._asked_at = self.sim.tick
+        rates = np.stack(self._rates) if self._rates else np.zeros((0, width))
+        self._rates = []
+        plan = self.decide(self.sim.tick * self.sim.tick_s, rates)
+        if plan is not None:
+            apply_plan(self.sim, plan)
+
+    def _sample(self) -> F8:
+        seen = np.empty((5, self.sim.arrays.flow.n_ready.shape[1]))
+        measure_workloads(self.sim.view, 0, self.sim.tick * self.sim.tick_s, self.sim.tick, seen)
+        return seen[OFFERED].copy()

@@ -1,0 +1,82 @@
+"""What perfect foresight would have paid, beside what each row of a what-if did.
+
+Two service levels: the row's own (as many good and bad requests of each workload and seed as it had), and the
+objectives of the scenario. The first is never above the row's cost; envs.bound_tables and policies.clairvoyant
+say how, docs/design/bound.md what is left out.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from envs.bound import Served
+from envs.scenario import Scenario
+from optimizer.grid import Cell
+
+if TYPE_CHECKING:
+    from optimizer.cell_store import CellStore
+    from policies.clairvoyant import Clairvoyant
+
+COLUMNS = ("bound_usd", "above_bound", "bound_at_slo_usd")
+
+
+def bounds_of(store: CellStore, cells: Sequence[Cell], *, tell: Callable[[int, int], None]) -> pd.DataFrame:
+    """One line per cell: row, seed, usd at the cell's own service level and usd_at_slo.
+
+    Demand and machines are read once per variation and seed, whatever the number of stacks. tell(done, all)
+    counts those.
+    """
+    groups: dict[tuple[int, int], list[Cell]] = {}
+    for cell in cells:
+        groups.setdefault((id(cell.row.scenario), cell.seed), []).append(cell)
+    lines = []
+    for done, members in enumerate(groups.values()):
+        tell(done, len(groups))
+        lines += _lines(store, members)
+    tell(len(groups), len(groups))
+    return pd.DataFrame(lines).sort_values(["row", "seed"], kind="stable").reset_index(drop=True)
+
+
+def _lines(store: CellStore, cells: Sequence[Cell]) -> list[dict[str, float]]:
+    scenario = cells[0].row.scenario
+    known, offered = clairvoyant_of(scenario, cells[0].seed, cells[0].days)
+    slo = np.array([w.slo_target for w in scenario.cluster.workloads])
+    at_slo = known.at(Served(offered, slo * offered, (1.0 - slo) * offered)).usd
+    return [
+        {
+            "row": cell.row.index,
+            "seed": cell.seed,
+            "usd": known.at(served_of(store.read(cell, "workloads"))).usd,
+            "usd_at_slo": at_slo,
+        }
+        for cell in cells
+    ]
+
+
+def clairvoyant_of(scenario: Scenario, seed: int, days: float | None) -> tuple[Clairvoyant, np.ndarray]:
+    """(bounds at any service level, requests offered to each workload)."""
+    from envs.bound_tables import foresee
+    from policies.clairvoyant import Clairvoyant
+
+    known = foresee(scenario, seed, days=days, threads=os.cpu_count() or 1)
+    slo = np.array([w.slo_target for w in scenario.cluster.workloads])
+    return Clairvoyant(known, slo), known.offered
+
+
+def served_of(workloads: pd.DataFrame) -> Served:
+    """The service level that a cell attained; its table has one line per workload, in the cluster's order."""
+    columns = [workloads[name].to_numpy(float) for name in ("offered", "good", "bad")]
+    return Served(*columns)
+
+
+def add_bounds(table: pd.DataFrame, bounds: pd.DataFrame) -> pd.DataFrame:
+    """The summary table with COLUMNS: means over seeds, and by what share the row's cost is above the first."""
+    means = bounds.groupby("row")[["usd", "usd_at_slo"]].mean()
+    usd = table["row"].map(means["usd"])
+    above = (table["cost_usd"] / usd - 1.0).where(usd > 0.0)
+    return table.assign(bound_usd=usd, above_bound=above, bound_at_slo_usd=table["row"].map(means["usd_at_slo"]))

@@ -1,0 +1,158 @@
+"""`replay:` in a stack: inside what-if, each workload's HPA follows what its own measured past asks for.
+
+Every hour the minutes measured since the last one are replayed under every set-point (envs.replay_run), the losses
+join those of before (policies.replay), and the best set-point is written as a plan. What comes after is not known
+here: this code gets samples and nothing else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.action import Plan, nothing
+from envs.demand import Demand
+from envs.replay_run import ReplayRun, Rows, cheapest
+from envs.rollout import rollout
+from envs.scenario import Scenario, TraceDemand
+from envs.setpoints import candidates, fleet_regret, of_today, why_not
+from envs.stack import HpaMetric, Replay, Stack
+from envs.timeline import Rollout, Sink
+from optimizer.from_history import LEAST_GAIN, hpa_today
+from policies import replay as rule
+
+F8 = NDArray[np.float64]
+DAY_S = 86_400.0
+
+
+def simulate(
+    scenario: Scenario, stack: Stack, seed: int, *, days: float | None = None, sink: Sink | None = None
+) -> Rollout:
+    """`envs.rollout.rollout`, with the replay that the stack asks for."""
+    decide = ReplayControl(scenario, stack, seed) if stack.replay is not None else None
+    return rollout(scenario, stack, seed, days=days, sink=sink, decide=decide)
+
+
+class ReplayControl:
+    """Decides set-points from measured minutes; see envs.measured_loop.Decide. Workloads that cannot be replayed
+    (other kinds, other metrics, no node that fits) keep their setting.
+    """
+
+    def __init__(self, scenario: Scenario, stack: Stack, seed: int) -> None:
+        assert stack.replay is not None
+        self.options, self.scenario = stack.replay, scenario
+        self.period_s = stack.replay.every_s
+        self.who: list[int] = []
+        self.points = []
+        rows = []
+        for i, w in enumerate(scenario.cluster.workloads):
+            today = hpa_today(stack, w)
+            if today is None or why_not(w, today):
+                continue
+            try:
+                price = cheapest(scenario.cluster, w)
+            except ValueError:
+                continue
+            points = (of_today(w, today), *candidates(w, today))
+            beliefs = tuple(b * self.options.belief_scale for b in self.options.beliefs)
+            settings = tuple(p.spec for p in points for _ in beliefs)
+            rows.append(Rows(w, settings, beliefs * len(points), price))
+            self.points.append(points)
+            self.who.append(i)
+        self._tick_s = scenario.tick_s
+        self._seed = seed
+        self._rows = rows
+        self._run: ReplayRun | None = None
+        self._learnt(rows)
+
+    def _learnt(self, rows: list[Rows]) -> None:
+        wl = [r.workload for r in rows]
+        base = self.options.violation_price
+        base = self.scenario.intent.violation_price if base is None else base
+        self.price = rule.violation_price(base, [w.slo_target for w in wl])
+        metric = [points[0].spec.metrics[0].name for points in self.points]
+        prior = [fleet_regret(m, p, points) for m, p, points in zip(metric, self.price, self.points, strict=True)]
+        width = len(self.points[0]) if rows else 1
+        self.prior = np.stack(prior) if rows else np.zeros((0, 1))
+        self.shape = (len(rows), width, len(self.options.beliefs))
+        usd = [r.workload.service.cpu_s_per_request * r.price.usd_per_core_h / 3600.0 for r in rows]
+        self.ideal_usd = np.array(usd)
+        self.past = rule.no_past(*self.shape)
+        self.live = np.ones(self.shape[:2], np.bool_)
+
+    def __call__(self, time_s: float, rates: F8) -> Plan | None:
+        """The plan for the next hour. At the first call the past before time 0 is replayed."""
+        if not self.who:
+            return None
+        if self._run is None:
+            for arrivals in backfill(self.scenario, self.options.backfill_s):
+                self._replay(arrivals[:, self.who])
+        if len(rates):
+            ticks = max(round(60.0 / self._tick_s), 1)
+            known = np.nan_to_num(rates[:, self.who], nan=0.0)
+            self._replay(np.repeat(known * self._tick_s, ticks, axis=0))
+        return self._plan()
+
+    def _replay(self, arrivals: F8) -> None:
+        """(n, W) requests per tick join the past."""
+        if self._run is None:
+            first = arrivals[0] / self._tick_s
+            rows = [replace(r, first_rps=float(rps)) for r, rps in zip(self._rows, first, strict=True)]
+            self._run = ReplayRun(rows, tick_s=self._tick_s, seed=self._seed)
+        spent = self._run.advance(arrivals)
+        offered = arrivals.sum(axis=0)
+        usd, bad = spent.usd.reshape(self.shape), spent.bad.reshape(self.shape)
+        new = rule.Past(usd, bad, offered * self.ideal_usd, offered, len(arrivals) * self._tick_s)
+        before = self.past.seconds
+        self.past = rule.later(self.past, new, half_life_s=self.options.half_life_s)
+        for _ in range(rule.due_halvings(before, self.past.seconds) if self.options.halving else 0):
+            self.live = rule.halve(self._score(), self.live, keep=(0,))
+            self._run.live[...] = np.repeat(self.live, self.shape[2], axis=1)
+
+    def _score(self) -> F8:
+        loss = rule.losses(self.past, self.price)
+        return rule.scores(loss, self.prior, live=self.live, prior_weight=self.options.prior_weight)
+
+    def choice(self) -> NDArray[np.int64]:
+        """Per replayed workload: the least score, today's setting where nothing is better by LEAST_GAIN."""
+        score = self._score()
+        best = rule.choose(score)
+        return np.where(score[:, 0] - score[np.arange(len(best)), best] > LEAST_GAIN, best, 0)
+
+    def _plan(self) -> Plan:
+        targets = nothing(self.scenario.cluster)
+        target, window = targets.hpa_target.copy(), targets.hpa_stabilization_down_s.copy()
+        for w, points, c in zip(self.who, self.points, self.choice(), strict=True):
+            metric: HpaMetric = points[c].spec.metrics[0]
+            share = metric.capacity_share
+            capacity = self.scenario.cluster.workloads[w].service.capacity_rps
+            target[w] = metric.target if share is None else share * capacity
+            window[w] = points[c].window_s
+        return Plan(replace(targets, hpa_target=target, hpa_stabilization_down_s=window))
+
+
+def backfill(scenario: Scenario, wanted_s: float) -> list[F8]:
+    """Load of the days before time 0, (n, W) requests per tick, oldest first, a day each.
+
+    As far back as every workload's trace goes (the horizon may start inside a trace: offset), at most wanted_s.
+    Empty where a load is generated or begins with the horizon: then the fleet's table decides at first.
+    """
+    reach = [_reach_s(scenario, w) for w in range(len(scenario.demand))]
+    past_s = np.floor(min([wanted_s, *reach]) / 3600.0) * 3600.0
+    if past_s <= 0:
+        return []
+    shifted = tuple(replace(d, offset_s=d.offset_s - past_s) for d in scenario.demand if isinstance(d, TraceDemand))
+    before = replace(scenario, demand=shifted, horizon_s=past_s, warmup_s=0.0)
+    demand = Demand.pack([before], [scenario.seed + 7919])  # other noise than the horizon's
+    day, total = round(DAY_S / scenario.tick_s), round(past_s / scenario.tick_s)
+    return [demand.arrivals(t, min(day, total - t))[0] for t in range(0, total, day)]
+
+
+def _reach_s(scenario: Scenario, w: int) -> float:
+    demand = scenario.demand[w]
+    return demand.offset_s if isinstance(demand, TraceDemand) else 0.0
+
+
+__all__ = ["Replay", "ReplayControl", "backfill", "simulate"]
