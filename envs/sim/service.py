@@ -276,6 +276,7 @@ def service_tick(
     waiting = min(max(end, 0.0) * queues, room, total - over)
     left = total - waiting
     bad = left - (1.0 - share) * (left - over)
-    timed_out = min(max(over, left - capacity * span), bad)
+    timed_out = max(over, left - capacity * span)
+    bad = max(bad, timed_out)
     served = left - timed_out
     return left - bad, bad, timed_out, served, waiting, min(capacity, served / span)
