@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from envs.controllers.karpenter_state import HOLD, LOOP_AT, PROVISION_AT
 from envs.faults import INSTANCE_GONE_S
 from envs.sim.autoscale import autoscale, continue_drains, drop_node
 from envs.sim.faults import after_crashes, crashes_now, forget_node, reclaim_node, strike
 from envs.sim.jit import inner
+from envs.sim.karpenter import disrupt, node_joined, note_pending, provision
 from envs.sim.nodes import make_node_ready
 from envs.sim.pods import finish_pod, make_ready, start_again
 from envs.sim.replicas import sync_workload
@@ -19,7 +21,7 @@ from envs.sim.scaling import run_loop
 from envs.sim.scheduling import schedule_pending
 from envs.sim.state import NODE_BOOTING, NODE_DRAINING, NODE_LOST, POD_STARTING, POD_TERMINATING
 
-POD_EVENT, NODE_EVENT, CA_EVENT, LOOP_EVENT = 0, 1, 2, 3
+POD_EVENT, NODE_EVENT, CA_EVENT, LOOP_EVENT, PROVISION_EVENT, DISRUPT_EVENT = 0, 1, 2, 3, 4, 5
 FAULT_EVENT, GONE_EVENT, DOOM_EVENT = 8, 9, 10
 
 
@@ -48,6 +50,12 @@ def collect_events(s: Any, b: int, start_s: float, end_s: float) -> int:
         s.scratch.event_id[b, k] = 0
         k += 1
         s.clock.ca_next_s[b] += s.clock.ca_period_s[b]
+    for plane, kind in ((PROVISION_AT, PROVISION_EVENT), (LOOP_AT, DISRUPT_EVENT)):
+        if s.kp_state.clock[b, plane] <= end_s and k < room:
+            s.scratch.event_s[b, k] = s.kp_state.clock[b, plane]
+            s.scratch.event_kind[b, k] = kind
+            s.scratch.event_id[b, k] = 0
+            k += 1
     k = _collect_loops(s, b, end_s, k)
     return collect_faults(s, b, end_s, k)
 
@@ -143,6 +151,7 @@ def run_syncs(s: Any, b: int, until_s: float, tick: int, row: int, tick_end_s: f
         if s.clock.fresh[b] > 0:
             s.clock.fresh[b] = 0
             schedule_pending(s, b, now_s, row, tick_end_s)
+            note_pending(s, b, now_s)
         now_s = next_sync_s(s, b)
 
 
@@ -167,7 +176,11 @@ def run_events(s: Any, b: int, tick: int, row: int) -> None:
             elif s.scratch.event_kind[b, i] == LOOP_EVENT:
                 run_loop(s, b, s.scratch.event_id[b, i], now_s, tick, row, end_s)
             elif s.scratch.event_kind[b, i] == NODE_EVENT:
-                _node_event(s, b, s.scratch.event_id[b, i])
+                _node_event(s, b, s.scratch.event_id[b, i], now_s, row, end_s)
+            elif s.scratch.event_kind[b, i] == PROVISION_EVENT:
+                provision(s, b, now_s, row, end_s)
+            elif s.scratch.event_kind[b, i] == DISRUPT_EVENT:
+                disrupt(s, b, now_s, row, end_s)
             elif s.scratch.event_kind[b, i] == FAULT_EVENT:
                 strike(s, b, s.scratch.event_id[b, i], now_s, row, end_s)
             elif s.scratch.event_kind[b, i] == GONE_EVENT:
@@ -187,12 +200,14 @@ def _reschedule(s: Any, b: int, now_s: float, row: int, tick_end_s: float) -> No
         s.clock.retry[b] = 0
         s.clock.fresh[b] = 0
         schedule_pending(s, b, now_s, row, tick_end_s)
+        note_pending(s, b, now_s)
 
 
 @inner
-def _node_event(s: Any, b: int, n: int) -> None:
+def _node_event(s: Any, b: int, n: int, now_s: float, row: int, tick_end_s: float) -> None:
     if s.nodes.phase[b, n] == NODE_BOOTING:
         make_node_ready(s.nodes, s.clock, b, n)
+        node_joined(s, b, n, now_s, row, tick_end_s)
 
 
 @inner
@@ -205,5 +220,6 @@ def _pod_event(s: Any, b: int, p: int, now_s: float, row: int, tick_end_s: float
     elif s.pods.phase[b, p] == POD_TERMINATING and s.pods.gone_s[b, p] <= now_s:
         n = s.pods.node[b, p]
         finish_pod(s.pods, s.flow, s.clock, s.classes, s.nodes, b, p)
-        if s.nodes.phase[b, n] == NODE_DRAINING and s.nodes.n_pods[b, n] == 0:
+        held = s.kp_state.node[b, HOLD, n] > 0
+        if s.nodes.phase[b, n] == NODE_DRAINING and s.nodes.n_pods[b, n] == 0 and not held:
             drop_node(s, b, n, now_s, row, tick_end_s)

@@ -136,6 +136,8 @@ class Clock(NamedTuple):
     api_delay_s: F8  # (B,) what a write to the API takes longer than usual
     api_since_s: F8  # (B,) since when
     overflow: I4  # (B,) pods or nodes that found no slot: must stay 0
+    pod_event_s: F8  # (B, N) when a pod last came to or left a node; NaN = never
+    change_s: F8  # (B,) when that, or a node's arrival or end, last happened
 
 
 def empty_flow(b: int, w: int, g: int, history: int, cohorts: I4) -> Flow:

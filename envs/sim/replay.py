@@ -185,7 +185,7 @@ def _fill(s: Any, arrivals: Any, w: int, r: int, m: int, i: int, tick: int, now_
     seen.missing = missing
     seen.unready = unready + x.starting[w, r]
     seen.ready = x.ready[w, r] - missing - unready
-    seen.usage = int(each) * seen.ready
+    seen.usage = (int(each) if by_rate else math.ceil(each - 1e-9)) * seen.ready  # as in envs.sim.measure
 
 
 @inner
