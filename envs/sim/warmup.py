@@ -73,6 +73,8 @@ def _exercise() -> None:
     run_syncs.compile((view, number, real, number, number, real))
     serve_workload.compile((view, number, number, real, number, number, real))
     apart.join()
+    if apart.exitcode:
+        raise RuntimeError("the node autoscaler's kernels do not compile; the reason is above")
     sim.run(np.zeros((1, 1, 1)))
     _whatif_kernels()
 
@@ -80,7 +82,7 @@ def _exercise() -> None:
 def compile_node_autoscaler() -> None:
     """The Cluster Autoscaler's loop, alone: about half of all there is to compile."""
     sim = _toy()
-    names = ("classes", "topology", "groups", "nodes", "pods", "ca", "ca_state", "ca_out", "rng")
+    names = ("classes", "topology", "groups", "nodes", "pods", "flow", "ca", "ca_state", "ca_out", "rng")
     ca_loop.compile((*(sim.view.part(name) for name in names), types.int64, types.float64))
 
 
