@@ -76,6 +76,8 @@ def foresee_load(
     reader = _LoadReader(scenario, load, edges, first_tick)
     kernel = _Kernel(scenario.tick_s, fine.rows)
     kernel.compute([(w, reader.bins[i]) for i, w in enumerate(workloads) if w.kind == "service"], threads)
+    if nodes_may_be_lost(scenario):
+        kernel.let_requests_be_lost()
     tables: list[ServiceTable | WorkTable] = [
         kernel.table(w, reader.bins[i], len(lengths))
         if w.kind == "service"
@@ -158,7 +160,7 @@ class _Kernel:
     def compute(self, wanted: Sequence[tuple[Workload, Bins]], threads: int) -> None:
         bins: dict[tuple[float, ...], set[int]] = {}
         for w, loads in wanted:
-            bins.setdefault(_key(w), set()).update(loads)
+            bins.setdefault(_key(w), {NONE}).update(loads)
         while sum(len({self._wide(k) for k in found}) for found in bins.values()) > self.most_rows:
             self.width *= 2
         jobs = [
@@ -170,13 +172,24 @@ class _Kernel:
             for (key, places), rows in zip(jobs, pool.map(lambda job: self._rows(*job), jobs), strict=True):
                 self.known.setdefault(key, {}).update(zip(places, rows, strict=True))
 
+    def let_requests_be_lost(self) -> None:
+        """A tick may lose part of its load to pods that died: they are bad, and the rest is a smaller load."""
+        for key, found in self.known.items():
+            places = sorted(found)
+            loads = np.array([_load(place) for place in places])
+            rows = np.stack([found[place] for place in places])
+            price = PRICES * key[1] / (key[0] * key[-1])
+            for i in range(1, len(places)):
+                lost = loads[i] - loads[1 : i + 1]  # at least, from a load that is in row 0, 1, ... i - 1
+                found[places[i]] = np.minimum(rows[i], (rows[:i] + lost[:, None, None] * price).min(axis=0))
+
     def _wide(self, place: int) -> int:
         return place if place == NONE else place // self.width * self.width
 
     def _rows(self, key: tuple[float, ...], places: Sequence[int]) -> F8:
         slots, service_s, cv, threshold_s, timeout_s, balancing, speed = key
         unit = service_s / (slots * speed)
-        loads = np.array([0.0 if place == NONE else math.exp(place * BIN) for place in places])
+        loads = np.array([_load(place) for place in places])
         scales = np.where(loads > 0.0, loads, NO_LOAD * self.tick_s / unit)
         out = np.empty((len(places), len(WAITS), len(PRICES)))
         # what the simulator makes of a CPU limit: fewer slots first, slower ones below one slot
@@ -195,6 +208,11 @@ class _Kernel:
             found = np.flatnonzero(ticks)
             least[found] += ticks[found, None, None] * row
         return ServiceTable(unit_s(w), idle_bad(key), least)
+
+
+def _load(place: int) -> float:
+    """Requests in a tick, at least, of a bin."""
+    return 0.0 if place == NONE else math.exp(place * BIN)
 
 
 def _key(w: Workload) -> tuple[float, ...]:
