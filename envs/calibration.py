@@ -22,6 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from envs.cluster import Workload
 from envs.errors import InputError
 from envs.history import Series, cut
 from envs.sim.pack import BALANCING
@@ -36,6 +37,7 @@ EPISODE_S = 600.0
 LEAST_ERROR = 0.05  # of the model itself: no interval is narrower than this to each side
 MOST_SAMPLES = 200.0  # latency samples that count: more of them do not make the formula any truer
 WAIT_ERROR = 0.02  # what the formula itself is off by, of the latency: a smaller bend tells nothing
+THINNED = 3000  # latency samples that are looked at
 GRID_POINTS = 600
 TICK_S = 15.0
 FIT_SHARE = 0.7  # of the time, for the back-test
@@ -101,6 +103,24 @@ class Calibrated:
         service = self.service_s or assumed.service_s or 0.1
         slots = max(1, round(capacity * service))
         return slots, slots / capacity
+
+
+def assumed_of(w: Workload) -> Assumed:
+    """What a scenario says of the workload."""
+    s = w.service
+    return Assumed(s.threshold_s, s.timeout_s, s.balancing, s.service_cv, s.service_time_s, w.cpu_limit)
+
+
+def with_measured(w: Workload, c: Calibrated) -> Workload:
+    """The workload with what was measured in place of what its scenario says. `c` must be informed."""
+    slots, service_s = c.slots(assumed_of(w))
+    cpu = w.service.cpu_s_per_request if c.cpu_s_per_request is None else c.cpu_s_per_request.mid
+    service = dataclasses.replace(w.service, slots=slots, service_time_s=service_s, cpu_s_per_request=cpu)
+    if c.service_cv is not None:
+        service = dataclasses.replace(service, service_cv=c.service_cv)
+    if c.start_delay_s is None or c.start_delay_cv is None:
+        return dataclasses.replace(w, service=service)
+    return dataclasses.replace(w, service=service, start_delay_s=c.start_delay_s, start_delay_cv=c.start_delay_cv)
 
 
 @dataclass(frozen=True)
@@ -263,8 +283,9 @@ def _capacity(
 def _latency_likelihood(data: _Data, kept: NDArray[np.bool_], grid: F8, service: float, cv: float, a: Assumed) -> F8:
     """(G,) profile log-likelihood of capacity from the bend of the mean latency."""
     assert data.latency is not None
-    x, latency = data.x[kept], np.maximum(data.latency[kept], 1e-9)
-    share = np.ones(len(x)) if a.balancing == "random" else data.replicas[kept]
+    thin = slice(None, None, max(1, math.ceil(int(kept.sum()) / THINNED)))
+    x, latency = data.x[kept][thin], np.maximum(data.latency[kept][thin], 1e-9)
+    share = np.ones(len(x)) if a.balancing == "random" else data.replicas[kept][thin]
     out = np.empty(len(grid))
     noise = np.log(latency / np.median(latency))
     rho1 = float(np.clip(np.corrcoef(noise[:-1], noise[1:])[0, 1], 0.0, 0.99)) if noise.std() > 0 else 0.0

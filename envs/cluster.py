@@ -17,6 +17,7 @@ DisruptionReason = Literal["Underutilized", "Empty", "Drifted"]
 TaintEffect = Literal["NoSchedule", "PreferNoSchedule", "NoExecute"]
 ZONE_KEY = "topology.kubernetes.io/zone"
 HOSTNAME_KEY = "kubernetes.io/hostname"
+CAPACITY_KEY = "karpenter.sh/capacity-type"
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class InstanceType:
     gpu: int = 0
     arch: str = "amd64"
     spot_price_usd_per_h: float | None = None  # None: not offered on the spot market
+    interrupted_per_month: float | None = None  # share of its spot nodes taken back in a month; None: not known
 
     def price_of(self, capacity_type: CapacityType) -> float | None:
         """USD/h of this machine as on-demand or spot; None where it is not offered."""

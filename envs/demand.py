@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from envs.errors import InputError
+from envs.fault_draws import windows
 from envs.load_curve import F8, Curve, generated_curve, traced_curve
 from envs.load_noise import anchor_noise, bridge_weights, key_of, tick_noise
 from envs.scenario import GeneratedDemand, NoiseModel, Scenario, TraceDemand
@@ -26,6 +27,39 @@ from envs.sim.arrivals import BLOCK, Load, fill_arrivals, fill_rates
 from envs.trace_file import Trace, read_trace_once
 
 SHORT_S = 1.0  # a trace may fall short of the horizon by rounding, not by more
+
+
+@dataclass(frozen=True)
+class Crowd:
+    """Load times `factor` within [start_s, end_s) for some workloads of cluster b: a flash crowd."""
+
+    b: int
+    workloads: tuple[int, ...]
+    start_s: float
+    end_s: float
+    factor: float
+
+    def join(self, rates: F8, tick0: int, tick_s: float) -> None:
+        """Multiply rates (B, n, W) of ticks tick0.. by the factor, over the part of a tick that the crowd is there."""
+        first = max(math.floor(self.start_s / tick_s), tick0)
+        last = min(math.ceil(self.end_s / tick_s), tick0 + rates.shape[1])
+        if first >= last:
+            return
+        start = np.arange(first, last) * tick_s
+        share = (np.minimum(start + tick_s, self.end_s) - np.maximum(start, self.start_s)) / tick_s
+        boost = 1.0 + (self.factor - 1.0) * share
+        rates[self.b, first - tick0 : last - tick0, list(self.workloads)] *= boost
+
+
+def crowds_of(scenario: Scenario, seed: int, b: int) -> tuple[Crowd, ...]:
+    """The flash crowds among a scenario's faults."""
+    names = [w.name for w in scenario.cluster.workloads]
+    return tuple(
+        Crowd(b, tuple(i for i, n in enumerate(names) if not f.workloads or n in f.workloads), start, end, f.factor)
+        for f in scenario.faults
+        if f.kind == "flash-crowd"
+        for start, end in windows(f, seed, scenario.horizon_s)
+    )
 
 
 @dataclass(frozen=True)
@@ -38,6 +72,7 @@ class Demand:
     notes: tuple[str, ...]  # bridged holes of the traces in use, one sentence a file
     first_tick: int  # of the warm-up; before it and after last_tick there is no noise to read
     last_tick: int
+    crowds: tuple[Crowd, ...] = ()
 
     @classmethod
     def pack(cls, scenarios: Sequence[Scenario], seeds: Sequence[int]) -> Demand:
@@ -60,6 +95,8 @@ class Demand:
         out = np.empty((batch, n, width))
         for b in range(batch):
             fill_rates(self.load, b, tick0, self.tick_s, out[b])
+        for crowd in self.crowds:
+            crowd.join(out, tick0, self.tick_s)
         return out
 
     def arrivals(self, tick0: int, n: int) -> F8:
@@ -87,7 +124,9 @@ def rate_quantile(scenario: Scenario, w: int, q: float, *, during: Sequence[Sequ
     """
     only = dataclasses.replace(scenario.cluster, workloads=(scenario.cluster.workloads[w],))
     quiet = NoiseModel(enabled=False)
-    alone = dataclasses.replace(scenario, cluster=only, demand=(scenario.demand[w],), warmup_s=0.0, noise=quiet)
+    alone = dataclasses.replace(
+        scenario, cluster=only, demand=(scenario.demand[w],), warmup_s=0.0, noise=quiet, faults=()
+    )
     demand = Demand.pack([alone], [scenario.seed])
     rates = demand.rates(0, max(1, round(scenario.horizon_s / scenario.tick_s)))[0, :, 0]
     if during is not None:
@@ -191,7 +230,9 @@ class _Packing:
             anchors=anchors,
             anchor0=blocks.start,
         )
-        return Demand(load, self.tick_s, self.curve.shape, notes, self.first_tick, self.last_tick)
+        crowds = [crowds_of(s, seed, b) for b, (s, seed) in enumerate(zip(self.scenarios, self.seeds, strict=True))]
+        every = tuple(crowd for some in crowds for crowd in some)
+        return Demand(load, self.tick_s, self.curve.shape, notes, self.first_tick, self.last_tick, every)
 
     def _add(self, b: int, w: int, scenario: Scenario, seed: int) -> None:
         workload, demand, noise = scenario.cluster.workloads[w], scenario.demand[w], scenario.noise

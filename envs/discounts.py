@@ -46,7 +46,7 @@ def bill_with_commitment(
     commitment_usd_per_h: float,
     discount: float,
     *,
-    step_h: float = 1.0,
+    step_h: float | NDArray[np.float64] = 1.0,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """(bill, used, wasted), each (T,) USD a step, of on-demand spending (T,) USD a step.
 
@@ -65,3 +65,12 @@ def bill_with_commitment(
     covered = np.minimum(on_demand_usd, committed / (1 - discount))
     used = np.minimum(covered * (1 - discount), committed)
     return committed + on_demand_usd - covered, used, committed - used
+
+
+def commitment_terms(
+    on_demand_usd: NDArray[np.float64], committed: CommittedUse, hours: NDArray[np.float64]
+) -> dict[str, NDArray[np.float64]]:
+    """saved, used and wasted (T,) USD of on-demand spending (T,) in steps of `hours`; bill = list - saved + wasted."""
+    promise, off = committed.commitment_usd_per_h, committed.discount
+    bill, used, wasted = bill_with_commitment(on_demand_usd, promise, off, step_h=hours)
+    return {"saved": on_demand_usd + wasted - bill, "used": used, "wasted": wasted}

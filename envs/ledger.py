@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from envs.timeline import Names, Timeline
+from envs.discounts import CommittedUse, commitment_terms
+from envs.timeline import ROW_S, Names, Timeline
 
 Terms = dict[str, float]
 
@@ -24,16 +25,19 @@ class Ledger:
     requested_unused_usd: Terms
     idle_usd: Terms
     workload_usd: Terms  # allocated; the rest of node_usd is idle
+    commitment: Terms  # of a committed use: saved, used, wasted; empty without one
     requests: float
     bad_requests: float
-    churn: Terms  # pods started, pods evicted, nodes added, nodes removed, replica changes
+    churn: Terms  # pods started, pods evicted, nodes added, removed and lost, replica changes, interruptions
 
     @property
     def total_usd(self) -> float:
-        return sum(self.node_usd.values())
+        """The bill: nodes at list prices, less what a commitment saved, plus what of it was not used."""
+        commitment = self.commitment.get("wasted", 0.0) - self.commitment.get("saved", 0.0)
+        return sum(self.node_usd.values()) + commitment
 
 
-def ledger_of(timeline: Timeline, names: Names) -> Ledger:
+def ledger_of(timeline: Timeline, names: Names, committed: CommittedUse | None = None) -> Ledger:
     """Sum a timeline into named terms."""
     per_group = timeline.node_usd.sum(axis=0)
     node_usd: Terms = {}
@@ -46,13 +50,38 @@ def ledger_of(timeline: Timeline, names: Names) -> Ledger:
         requested_unused_usd=_named(names.pools, timeline.requested_unused_usd),
         idle_usd=_named(names.pools, timeline.idle_usd),
         workload_usd=_named(names.workloads, timeline.workload_usd),
+        commitment=_commitment(timeline, names, committed),
         requests=float(timeline.good.sum() + timeline.bad.sum()),
         bad_requests=float(timeline.bad.sum()),
         churn={
             key: float(getattr(timeline, key).sum())
-            for key in ("pods_started", "pods_evicted", "nodes_added", "nodes_removed", "replica_changes")
+            for key in (
+                "pods_started",
+                "pods_evicted",
+                "nodes_added",
+                "nodes_removed",
+                "replica_changes",
+                "nodes_lost",
+                "interruptions",
+            )
         },
     )
+
+
+def on_demand_usd(timeline: Timeline, names: Names) -> np.ndarray:
+    """(T,) what a commitment may cover: node dollars of on-demand groups."""
+    return timeline.node_usd[:, np.array(names.group_capacity_type) == "on-demand"].sum(axis=1)
+
+
+def _commitment(timeline: Timeline, names: Names, committed: CommittedUse | None) -> Terms:
+    if committed is None:
+        return {}
+    hour = np.floor(timeline.time_s / 3600.0)
+    starts = np.flatnonzero(np.diff(hour, prepend=-1.0))
+    spent = np.add.reduceat(on_demand_usd(timeline, names), starts)
+    hours = np.diff(np.append(starts, hour.size)) * ROW_S / 3600.0
+    terms = commitment_terms(spent, committed, hours)
+    return {name: float(values.sum()) for name, values in terms.items()}
 
 
 def _named(names: tuple[str, ...], values: np.ndarray) -> Terms:

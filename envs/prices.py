@@ -20,6 +20,7 @@ from envs.discounts import Discount, discount_share
 from envs.errors import InputError
 from envs.nearest import did_you_mean
 from envs.price_tables import ANY_REGION, PriceList, PriceTable, Shape, load_packed, providers
+from envs.spot import bucket_share
 
 ARCHITECTURES = ("amd64", "arm64")
 _ARCH_NAMES = {"amd64": "amd64", "x86_64": "amd64", "x86-64": "amd64", "arm64": "arm64", "aarch64": "arm64"}
@@ -124,7 +125,7 @@ class PriceBook:
         share = discount_share(self.discounts, provider=self.provider, name=name)
         other = {kind: table.get(name, region) for kind, table in self.tables.items()}
         return PricedType(
-            instance=_instance(shape, usd_per_h * (1 - share), other.get("spot")),
+            instance=_instance(shape, usd_per_h * (1 - share), other.get("spot"), self._bucket(name, region)),
             provider=self.provider,
             region=region,
             list_usd_per_h=usd_per_h,
@@ -132,10 +133,13 @@ class PriceBook:
             spot_usd_per_h=other.get("spot"),
             commit_1y_usd_per_h=other.get("commit_1y"),
             commit_3y_usd_per_h=other.get("commit_3y"),
-            interruption_per_month=self.interruption.get(name, {}).get(region, ""),
+            interruption_per_month=self._bucket(name, region),
             allocatable_rule=shape.allocatable.rule,
             source=self.source_of(listed),
         )
+
+    def _bucket(self, name: str, region: str) -> str:
+        return self.interruption.get(name, {}).get(region, "")
 
     def spot_price(self, name: str, region: str, *, at: At = (None, "instance type")) -> float:
         """USD per hour on the spot market (an average). InputError where the book has none."""
@@ -187,7 +191,7 @@ def load_book(path: Path | str, *, provider: str = "custom") -> PriceBook:
     return read_book(Path(path), provider=provider)
 
 
-def _instance(shape: Shape, price_usd_per_h: float, spot_usd_per_h: float | None) -> InstanceType:
+def _instance(shape: Shape, price_usd_per_h: float, spot_usd_per_h: float | None, bucket: str) -> InstanceType:
     return InstanceType(
         name=shape.name,
         vcpu=shape.vcpu,
@@ -199,6 +203,7 @@ def _instance(shape: Shape, price_usd_per_h: float, spot_usd_per_h: float | None
         gpu=shape.gpu,
         arch=shape.arch,
         spot_price_usd_per_h=spot_usd_per_h,
+        interrupted_per_month=bucket_share(bucket),
     )
 
 

@@ -229,6 +229,7 @@ def _first_state(cases: Sequence[Rows], slots: int, history: int) -> ReplayState
         due=np.zeros((*shape, slots), np.int32),
         due_s=np.zeros((*shape, slots)),
         fresh=np.zeros((*shape, history), np.int32),
+        fresh_s=np.zeros((*shape, history)),
         cum_cpu_s=np.zeros((*shape, history)),
         cum_ready_s=np.zeros((*shape, history)),
     )

@@ -6,7 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from envs.cluster import ClusterSpec
+from envs.discounts import CommittedUse
+from envs.faults import Fault
 from envs.intent import Intent
+from envs.spot import SpotMarket
 from envs.stack import Stack
 
 
@@ -70,6 +73,9 @@ class Scenario:
     warmup_s: float = 3600.0  # simulated before time 0, at the load of time 0; not billed or judged
     noise: NoiseModel = field(default_factory=NoiseModel)
     intent: Intent = field(default_factory=Intent)
+    faults: tuple[Fault, ...] = ()
+    spot: SpotMarket = field(default_factory=SpotMarket)
+    committed_use: CommittedUse | None = None  # on the bill only: no autoscaler knows of it
     stacks: tuple[Stack, ...] = ()  # run when the user names none
     provider: str = "aws"
     region: str = "us-east-1"

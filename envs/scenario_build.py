@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from envs.cluster import (
+    CAPACITY_KEY,
     AntiAffinity,
     ClusterSpec,
     DisruptionBudget,
@@ -18,11 +19,12 @@ from envs.cluster import (
     Toleration,
     Workload,
 )
+from envs.discounts import CommittedUse
 from envs.errors import InputError
 from envs.intent import Intent
 from envs.nearest import did_you_mean
 from envs.scenario import GeneratedDemand, NoiseModel, TraceDemand
-from envs.scenario_models import MAX_NODES, IntentDoc, NodePoolDoc, NoiseDoc, ScenarioDoc
+from envs.scenario_models import MAX_NODES, IntentDoc, NodePoolDoc, NoiseDoc, PricesDoc, ScenarioDoc
 from envs.stack_file import hpa_from_document
 from envs.workload_models import DemandDoc, PdbDoc, ServiceDoc, WorkloadDoc
 
@@ -72,6 +74,12 @@ def build_intent(doc: IntentDoc) -> Intent:
     )
 
 
+def build_committed_use(doc: PricesDoc) -> CommittedUse | None:
+    """None where there is no commitment, or one of nothing."""
+    promise = doc.committed_use
+    return CommittedUse(promise.usd_per_h, promise.discount) if promise and promise.usd_per_h > 0 else None
+
+
 def build_noise(doc: NoiseDoc) -> NoiseModel:
     """Variation below the trace's step."""
     return NoiseModel(cv=doc.cv, tau_s=doc.tau, dispersion=doc.dispersion, enabled=doc.enabled)
@@ -114,7 +122,7 @@ def _workload(doc: WorkloadDoc, where: str, names: set[str], file: Path | None) 
         start_delay_s=doc.start_delay,
         start_delay_cv=doc.start_delay_cv,
         grace_s=doc.grace,
-        node_selector=tuple(doc.node_selector.items()),
+        node_selector=tuple(_node_selector(doc).items()),
         tolerations=tuple(Toleration(t.key, t.operator, t.value, t.effect) for t in doc.tolerations),
         spread=tuple(SpreadConstraint(s.topology_key, s.max_skew, s.hard, s.min_domains) for s in doc.spread),
         anti_affinity=tuple(_anti_affinity(doc, where, names, file)),
@@ -122,6 +130,10 @@ def _workload(doc: WorkloadDoc, where: str, names: set[str], file: Path | None) 
         safe_to_evict=doc.safe_to_evict,
         hpa=None if doc.hpa is None else hpa_from_document(doc.hpa, file=file, where=f"{where}.hpa"),
     )
+
+
+def _node_selector(doc: WorkloadDoc) -> dict[str, str]:
+    return dict(doc.node_selector) | ({} if doc.spot else {CAPACITY_KEY: "on-demand"})
 
 
 def _requests(doc: WorkloadDoc, service: ServiceModel) -> tuple[float, float]:

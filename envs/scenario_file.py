@@ -16,14 +16,24 @@ from pydantic import ValidationError
 
 from envs.document_path import places, replace, split_path
 from envs.errors import InputError
+from envs.fault_models import build_faults
 from envs.nearest import did_you_mean
 from envs.scenario import Scenario, TraceDemand
-from envs.scenario_build import DAY_S, Place, build_cluster, build_demand, build_intent, build_noise
+from envs.scenario_build import (
+    DAY_S,
+    Place,
+    build_cluster,
+    build_committed_use,
+    build_demand,
+    build_intent,
+    build_noise,
+)
 from envs.scenario_checks import check_fit, check_traces
 from envs.scenario_expand import Origin, expand_document
 from envs.scenario_models import ScenarioDoc
 from envs.scenario_references import resolve_stacks, resolve_types, spelled_out
 from envs.schema_errors import describe_validation_error, field_path
+from envs.spot_models import build_spot
 from envs.stack_file import stack_schema
 from envs.trace_file import Trace, read_trace_once
 from envs.vary import ALIASES, Override, parse_value
@@ -206,6 +216,16 @@ def _build(doc: ScenarioDoc, place: Place) -> Scenario:
         warmup_s=doc.warmup,
         noise=build_noise(doc.noise),
         intent=build_intent(doc.intent),
+        faults=build_faults(doc.faults, cluster, doc.days * DAY_S, place.file),
+        spot=build_spot(
+            doc.spot,
+            cluster,
+            provider=doc.provider,
+            region=doc.region,
+            horizon_s=doc.days * DAY_S,
+            at=(place.file, place.folder),
+        ),
+        committed_use=build_committed_use(doc.prices),
         stacks=resolve_stacks(doc, place),
         provider=doc.provider,
         region=doc.region,

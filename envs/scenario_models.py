@@ -9,11 +9,13 @@ from pydantic import Field, field_validator, model_validator
 
 from envs.cluster import CapacityType, NodePool
 from envs.errors import InputError
+from envs.fault_models import FaultDoc
 from envs.intent import Intent
 from envs.pool_models import DisruptionModel, DurationOrNever, LimitsModel
 from envs.quantities import format_memory
 from envs.scenario import NoiseModel, Scenario
 from envs.schema_types import Cpu, Duration, Memory, Share, UsdPerHour
+from envs.spot_models import SpotDoc
 from envs.workload_models import NAME, Strict, Text, WorkloadDoc, at_most
 
 _POOL = NodePool(name="_", instance_types=())
@@ -119,6 +121,13 @@ class InstanceTypeDoc(Strict):
         return self
 
 
+class CommittedUseDoc(Strict):
+    """A promise to spend so much an hour on on-demand nodes, used or not, at a discount (a savings plan)."""
+
+    usd_per_h: UsdPerHour = Field(ge=0, le=1e6, description="Paid every hour, used or not.")
+    discount: Share = Field(ge=0, lt=1, description="Off on-demand prices, on what the commitment covers.")
+
+
 class PricesDoc(Strict):
     """What the prices of the built-in book are changed to."""
 
@@ -126,6 +135,9 @@ class PricesDoc(Strict):
     discount: Share = Field(0.0, ge=0, lt=1, description="Off every on-demand price (0.2 or 20%).")
     commitment: Literal["none", "1y", "3y"] = Field(
         "none", description="Price every node as under a commitment of 1 or 3 years, where the book has it."
+    )
+    committed_use: CommittedUseDoc | None = Field(
+        None, description="A commitment by the hour; default none. It changes the bill, not what autoscalers choose."
     )
     overrides: dict[str, UsdPerHour] = Field(
         default_factory=dict, max_length=2000, description="Price per instance type, before the discount."
@@ -182,6 +194,8 @@ class ScenarioDoc(Strict):
     node_pools: list[NodePoolDoc] = Field(min_length=1, max_length=500, description="What it runs on.")
     noise: NoiseDoc = Field(default={}, validate_default=True, description="Variation below a trace's step.")
     intent: IntentDoc = Field(default={}, validate_default=True, description="Budget and limits.")
+    spot: SpotDoc = Field(default={}, validate_default=True, description="Interruptions and prices of spot nodes.")
+    faults: list[FaultDoc] = Field(default_factory=list, max_length=1000, description="What goes wrong, and when.")
 
     stacks: list[str | dict[str, Any]] = Field(
         default=["hpa-default"],

@@ -3,7 +3,7 @@
 The fields are those of the real objects (autoscaling/v2 HPA, Cluster Autoscaler flags,
 KubeSchedulerConfiguration), so that a policy's decision, a user's manifest and a stack file all
 say the same thing to the same kernels. Versions: HPA and scheduler 1.36.3, Cluster Autoscaler
-as of 2026-08.
+as of 2026-08, Karpenter 1.14.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from envs.cluster import Workload
+from envs.cluster import ConsolidationPolicy, NodeBudget, Workload
 
 MetricType = Literal["Resource", "ContainerResource", "Pods", "Object", "External"]
 TargetType = Literal["Utilization", "AverageValue", "Value"]
@@ -225,6 +225,27 @@ class ClusterAutoscaler:
 
 
 @dataclass(frozen=True)
+class Karpenter:
+    """Karpenter 1.14, and what NodePools have that do not say otherwise.
+
+    hazard_weight_h: the provider takes the spot offering with the least price x (1 + this x interruptions
+    per node-hour); 730 h = an interruption a month counts as much as the price itself.
+    """
+
+    consolidation_policy: ConsolidationPolicy = "WhenEmptyOrUnderutilized"
+    consolidate_after_s: float = 0.0  # inf = never
+    budgets: tuple[NodeBudget, ...] = (NodeBudget(),)
+    expire_after_s: float = 720 * 3600.0  # inf = never
+    use_pool_settings: bool = True  # a pool's own disruption settings win over these
+    spot_to_spot: bool = False  # feature gate SpotToSpotConsolidation
+    hazard_weight_h: float = 730.0
+    batch_idle_s: float = 1.0
+    batch_max_s: float = 10.0
+    poll_s: float = 10.0  # pause between two disruption loops
+    validation_s: float = 15.0
+
+
+@dataclass(frozen=True)
 class StaticNodes:
     """No node autoscaler: every pool stays at `initial_nodes`."""
 
@@ -246,6 +267,9 @@ class SchedulerProfile:
     percentage_of_nodes_to_score: int = 0  # 0 = adaptive
     fit_resources: tuple[tuple[str, int], ...] = (("cpu", 1), ("memory", 1))
     fit_shape: tuple[tuple[int, int], ...] = ((0, 0), (100, 10))
+
+
+SpotNotice = Literal["drain", "rebalance", "ignore"]
 
 
 @dataclass(frozen=True)
@@ -275,11 +299,12 @@ class Stack:
     name: str
     description: str = ""
     replicas: ReplicaScaler = field(default_factory=HpaSpec)
-    nodes: ClusterAutoscaler | StaticNodes = field(default_factory=ClusterAutoscaler)
+    nodes: ClusterAutoscaler | Karpenter | StaticNodes = field(default_factory=ClusterAutoscaler)
     scheduler: SchedulerProfile = field(default_factory=SchedulerProfile)
     use_workload_hpa: bool = True  # a workload's own HPA (from manifests) wins over `replicas`
     per_workload: tuple[tuple[str, ReplicaScaler], ...] = ()  # by name; wins over both
     replay: Replay | None = None  # None: settings stay as they are
+    spot_notice: SpotNotice = "drain"
 
     def scaler_of(self, w: Workload) -> ReplicaScaler:
         """What scales workload w: `per_workload`, its own HPA or ScaledObject, or `replicas`."""

@@ -1,6 +1,6 @@
 """Stacks by name or from YAML.
 
-    load_stack("hpa-cpu-50")      # one of those that ship in envs/stacks/
+    load_stack("hpa-cpu-50")      # one of those that ship in envs/stacks/, or tuned/ there
     load_stack("ours.yaml")       # a user's own
 
 `stack_schema()` is the JSON Schema of a stack file, for editors.
@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from envs.cluster import NodeBudget
 from envs.errors import InputError
 from envs.hpa_models import HpaModel
 from envs.nearest import did_you_mean
@@ -24,6 +25,7 @@ from envs.stack import (
     ClusterAutoscaler,
     ForecastSpec,
     HpaSpec,
+    Karpenter,
     KedaSpec,
     ReplicaScaler,
     ScheduleSpec,
@@ -36,6 +38,7 @@ from envs.yaml_reader import YamlDocument, read_yaml
 
 _Model = TypeVar("_Model", StackModel, HpaModel, KedaModel)
 STACKS = Path(__file__).parent / "stacks"
+TUNED = STACKS / "tuned"
 KINDS: dict[type, str] = {
     HpaSpec: "hpa",
     StaticReplicas: "static",
@@ -47,7 +50,12 @@ KINDS: dict[type, str] = {
 
 def stack_names() -> list[str]:
     """The stacks that ship with the package."""
-    return sorted(path.stem for path in STACKS.glob("*.yaml"))
+    return sorted(path.stem for folder in (STACKS, TUNED) for path in folder.glob("*.yaml"))
+
+
+def tuned_names() -> list[str]:
+    """Those among them that `trimtab tune` made on the training suite."""
+    return sorted(path.stem for path in TUNED.glob("*.yaml"))
 
 
 def load_stack(name_or_path: Path | str, *, folder: Path | None = None) -> Stack:
@@ -64,7 +72,7 @@ def stack_path(name_or_path: Path | str, *, folder: Path | None = None) -> Path:
     """The file that a name or path stands for. Raises InputError for an unknown name."""
     text = str(name_or_path)
     if text in stack_names():
-        return STACKS / f"{text}.yaml"
+        return (TUNED if text in tuned_names() else STACKS) / f"{text}.yaml"
     if text.endswith((".yaml", ".yml", ".json")) or "/" in text:
         return folder / text if folder is not None else Path(text)
     mend = did_you_mean(text, stack_names(), noun="stack") + " (or give a path that ends in .yaml)"
@@ -94,6 +102,8 @@ def document_of(stack: Stack) -> dict[str, Any]:
     """Plain YAML data that `stack_from_document` reads back as an equal stack."""
     nodes = _plain(asdict(stack.nodes))
     nodes["kind"] = "static" if isinstance(stack.nodes, StaticNodes) else "cluster-autoscaler"
+    if isinstance(stack.nodes, Karpenter):
+        nodes |= _karpenter_fields(stack.nodes)
     if isinstance(stack.nodes, ClusterAutoscaler):
         nodes["priorities"] = [{"value": v, "patterns": list(p)} for v, p in stack.nodes.priorities]
     replay = {} if stack.replay is None else {"replay": _plain(asdict(stack.replay))}
@@ -104,6 +114,7 @@ def document_of(stack: Stack) -> dict[str, Any]:
         **{"name": stack.name, "description": stack.description},
         **{"replicas": scaler_document(stack.replicas), "nodes": nodes, "scheduler": scheduler},
         "use_workload_hpa": stack.use_workload_hpa,
+        "spot_notice": stack.spot_notice,
         "per_workload": {name: scaler_document(scaler) for name, scaler in stack.per_workload},
         **replay,
     }
@@ -118,6 +129,21 @@ def scaler_document(scaler: ReplicaScaler) -> dict[str, Any]:
     for trigger in document.get("triggers", ()):
         _write_trigger(trigger)
     return document
+
+
+def _karpenter_fields(karpenter: Karpenter) -> dict[str, Any]:
+    """What plain data does not say by itself: the kind, Never, and budgets as they are written."""
+    fields: dict[str, Any] = {"kind": "karpenter", "budgets": [_budget(b) for b in karpenter.budgets]}
+    for key in ("consolidate_after_s", "expire_after_s"):
+        if math.isinf(getattr(karpenter, key)):
+            fields[key] = "Never"
+    return fields
+
+
+def _budget(budget: NodeBudget) -> dict[str, Any]:
+    nodes = f"{budget.nodes * 100:.10g}%" if budget.is_share else round(budget.nodes)
+    given: dict[str, Any] = {"nodes": nodes, "reasons": list(budget.reasons)}
+    return given | ({"schedule": budget.schedule, "duration": budget.duration_s} if budget.schedule else {})
 
 
 def stack_schema() -> dict[str, Any]:

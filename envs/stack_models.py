@@ -9,13 +9,16 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from envs import stack as spec
+from envs.cluster import ConsolidationPolicy
 from envs.errors import InputError
 from envs.hpa_models import HpaModel, StaticReplicasModel, other_fields
+from envs.pool_models import DurationOrNever, NodeBudgetModel
 from envs.quantities import parse_memory, parse_number
 from envs.scaler_models import ForecastModel, KedaModel, ScheduleModel
 from envs.schema_types import Count, Duration, Share, StrictModel
 
 _CA, _SCHED, _STACK = spec.ClusterAutoscaler(), spec.SchedulerProfile(), spec.Stack(name="")
+_KP = spec.Karpenter()
 _REPLAY = spec.Replay()
 NAME = r"^[a-z0-9][a-z0-9._-]*$"
 
@@ -118,6 +121,38 @@ class ClusterAutoscalerModel(StrictModel):
             max_memory_total_gib=_limit(self.max_memory_total_gib),
             **other_fields(self, "priorities", "max_cores_total", "max_memory_total_gib"),
         )
+
+
+class KarpenterModel(StrictModel):
+    """Karpenter, and the disruption settings of NodePools that have none of their own."""
+
+    kind: Literal["karpenter"]
+    """Nodes are added, replaced and removed by Karpenter."""
+    consolidation_policy: ConsolidationPolicy = _KP.consolidation_policy
+    """Which nodes are considered: empty ones, also underutilized ones, or Balanced (saving against disruption)."""
+    consolidate_after_s: DurationOrNever = Field(default=_KP.consolidate_after_s, ge=0)
+    """Quiet time of a node (no pod came or went) before it is considered; Never switches consolidation off."""
+    budgets: tuple[NodeBudgetModel, ...] = Field(default=(NodeBudgetModel(),), max_length=50)
+    """Most nodes of a pool disrupted at once; default 10% of them."""
+    expire_after_s: DurationOrNever = Field(default=_KP.expire_after_s, gt=0)
+    """Age at which a node is replaced, or Never; Karpenter's own default is 720 h."""
+    use_pool_settings: bool = _KP.use_pool_settings
+    """true: what a node pool says of its own disruption wins over these fields."""
+    spot_to_spot: bool = _KP.spot_to_spot
+    """Whether spot nodes may be replaced by cheaper spot nodes (feature gate SpotToSpotConsolidation)."""
+    hazard_weight_h: float = Field(default=_KP.hazard_weight_h, ge=0, le=1e6)
+    """The provider launches the spot offering with the least price x (1 + this x interruptions per node-hour)."""
+    batch_idle_s: Duration = Field(default=_KP.batch_idle_s, ge=0, le=600)
+    """A batch of pending pods is closed when none came for this long (--batch-idle-duration)."""
+    batch_max_s: Duration = Field(default=_KP.batch_max_s, ge=0, le=600)
+    """Longest time that a batch stays open (--batch-max-duration)."""
+    poll_s: Duration = Field(default=_KP.poll_s, ge=1, le=3600)
+    """Pause between two looks for nodes to disrupt."""
+    validation_s: Duration = Field(default=_KP.validation_s, ge=0, le=3600)
+    """Time for which a decision must stay right before it is carried out."""
+
+    def build(self) -> spec.Karpenter:
+        return spec.Karpenter(budgets=tuple(b.build() for b in self.budgets), **other_fields(self, "budgets"))
 
 
 class StaticNodesModel(StrictModel):
@@ -244,10 +279,12 @@ class StackModel(StrictModel):
     replicas: ReplicasModel = HpaModel()
     """The replica autoscaler: kind hpa, keda, forecast, schedule or static. Default the HPA with its own defaults."""
     nodes: Annotated[
-        Annotated[ClusterAutoscalerModel, Tag("cluster-autoscaler")] | Annotated[StaticNodesModel, Tag("static")],
+        Annotated[ClusterAutoscalerModel, Tag("cluster-autoscaler")]
+        | Annotated[KarpenterModel, Tag("karpenter")]
+        | Annotated[StaticNodesModel, Tag("static")],
         _kind_or("cluster-autoscaler"),
     ] = ClusterAutoscalerModel()
-    """The node autoscaler: kind cluster-autoscaler or static. Default the Cluster Autoscaler."""
+    """The node autoscaler: kind cluster-autoscaler, karpenter or static. Default the Cluster Autoscaler."""
     scheduler: SchedulerModel = SchedulerModel()
     """The kube-scheduler's profile. Default its own defaults."""
     use_workload_hpa: bool = _STACK.use_workload_hpa
@@ -263,12 +300,17 @@ class StackModel(StrictModel):
             raise InputError(None, "replay", None, "changes HPAs: give replicas of kind hpa")
         return self
 
+    spot_notice: Literal["drain", "rebalance", "ignore"] = _STACK.spot_notice
+    """A spot node is told to go: it is drained (drain: Karpenter, node-termination-handler, managed node groups),
+    minutes earlier at the rebalance recommendation (rebalance), or left to die (ignore: no handler)."""
+
     def build(self, name: str) -> spec.Stack:
         """The stack, called `name` where the document does not say."""
         parts = (self.replicas.build(), self.nodes.build(), self.scheduler.build())
         own = tuple((workload, model.build()) for workload, model in self.per_workload.items())
         replay = self.replay.build() if self.replay is not None else None
-        return spec.Stack(self.name or name, self.description, *parts, self.use_workload_hpa, own, replay)
+        rest = (own, replay, self.spot_notice)
+        return spec.Stack(self.name or name, self.description, *parts, self.use_workload_hpa, *rest)
 
 
 def _limit(most: float | None) -> float:

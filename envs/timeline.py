@@ -70,6 +70,7 @@ class Timeline:
     bad_saturated: Array  # capacity was all there and not enough
     bad_starting: Array  # would have been good had starting pods been ready
     bad_no_node: Array  # would have been good had pending pods found a node
+    bad_lost: Array  # sent to pods of a node that had died
     ready: Array  # mean ready replicas
     desired: Array  # mean spec.replicas
     pending: Array  # mean unbound pods
@@ -95,11 +96,13 @@ class Timeline:
     nodes_added: Array
     nodes_removed: Array
     replica_changes: Array  # sum over workloads of |change of spec.replicas|
+    nodes_lost: Array  # died with pods or without a drain
+    interruptions: Array  # spot nodes that were told to go
 
     @property
     def bad(self) -> Array:
         """(T, W) requests that missed the threshold, timed out or failed."""
-        return self.bad_saturated + self.bad_starting + self.bad_no_node
+        return self.bad_saturated + self.bad_starting + self.bad_no_node + self.bad_lost
 
     @staticmethod
     def concat(parts: list[Timeline]) -> Timeline:

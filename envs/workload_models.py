@@ -250,6 +250,7 @@ class WorkloadDoc(Strict):
         description="Standard deviation / mean of start_delay (no unit).",
     )
     grace: Duration = Field(_WORKLOAD.grace_s, ge=0, le=86_400, description="terminationGracePeriodSeconds.")
+    spot: bool = Field(True, description="false: never on a spot node (node affinity on karpenter.sh/capacity-type).")
     node_selector: dict[str, str] = Field(
         default_factory=dict, max_length=50, description="Labels that a node (its pool) must have."
     )

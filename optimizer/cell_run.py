@@ -10,11 +10,13 @@ from typing import Any
 
 import pandas as pd
 
+from envs.scenario import Scenario
 from envs.timeline import ROW_S, Names, Rollout, Timeline
 from optimizer.cell_store import CellStore
 from optimizer.cell_tables import workload_totals, worst_hours
 from optimizer.grid import Cell
 from optimizer.hours import HourFold
+from optimizer.resilience import TotalFold, extra_runs, resilience
 from optimizer.timeline_file import TimelineWriter
 
 Simulate = Callable[..., Rollout]  # envs.rollout.rollout, or a stand-in with its signature
@@ -52,7 +54,12 @@ def run_cell(task: Task, report: Report) -> int:
         simulate = task.simulate or default_simulate()
         end = simulate(cell.row.scenario, cell.row.stack, cell.seed, days=cell.days, sink=sink)
         sink.close()
-        store.commit(cell, _tables(sink, end), _about(cell, end))
+        sink.next_run()
+        paired = resilience(
+            cell.row.scenario, cell.seed, sink.totals, _runner(cell, simulate, sink),
+            horizon_s=cell.horizon_s, row_s=sink.fold.row_s,
+        )  # fmt: skip
+        store.commit(cell, _tables(sink, end) | {"resilience": paired}, _about(cell, end))
     except BaseException:
         sink.close()
         store.abandon(cell)
@@ -60,13 +67,34 @@ def run_cell(task: Task, report: Report) -> int:
     return task.index
 
 
+def _runner(cell: Cell, simulate: Simulate, sink: _CellSink) -> Callable[[Scenario], TotalFold]:
+    """Runs the cell's stack on another scenario, for its totals only."""
+
+    def run(scenario: Scenario) -> TotalFold:
+        fold = TotalFold(sink.names)
+
+        def keep(timeline: Timeline) -> None:
+            fold(timeline)
+            sink.tell(timeline)
+
+        simulate(scenario, cell.row.stack, cell.seed, days=cell.days, sink=keep)
+        sink.next_run()
+        return fold
+
+    return run
+
+
 class _CellSink:
-    """Hands each day to the timeline's file and to the hourly fold, and says how far it is."""
+    """Hands each day to the timeline's file and to the hourly fold, and says how far it is.
+
+    A cell with faults or spot nodes runs more than once; each run is its part of the cell's days.
+    """
 
     def __init__(self, cell: Cell, folder: Path, index: int, report: Report) -> None:
         scenario = cell.row.scenario
         self.names = Names.of(scenario.cluster)
-        self.fold = HourFold(self.names, scenario.cluster.instance_types, row_s(scenario.tick_s))
+        types, length = scenario.cluster.instance_types, row_s(scenario.tick_s)
+        self.fold = HourFold(self.names, types, length, scenario.committed_use)
         self._file = TimelineWriter(
             folder,
             cell.row.stack.name,
@@ -77,11 +105,24 @@ class _CellSink:
         )
         self._file.__enter__()
         self._index, self._report = index, report
+        self.totals = TotalFold(self.names)
+        self._runs, self._done = 1 + len(extra_runs(scenario)), 0
+        self._days = cell.horizon_s / 86400.0
 
     def __call__(self, timeline: Timeline) -> None:
         self._file(timeline)
         self.fold(timeline)
-        self._report(self._index, float(timeline.time_s[-1] + self.fold.row_s) / 86400.0)
+        if self._runs > 1:
+            self.totals(timeline)
+        self.tell(timeline)
+
+    def tell(self, timeline: Timeline) -> None:
+        """Report how far the run in work is."""
+        days = float(timeline.time_s[-1] + self.fold.row_s) / 86400.0
+        self._report(self._index, (self._done * self._days + days) / self._runs)
+
+    def next_run(self) -> None:
+        self._done += 1
 
     def close(self) -> None:
         self._file.__exit__()

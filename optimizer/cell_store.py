@@ -20,7 +20,7 @@ from envs.errors import InputError
 from optimizer.grid import Cell
 from optimizer.timeline_file import has_timelines
 
-TABLES = ("workloads", "hours", "pool_hours", "type_hours", "workload_hours", "worst_hours")
+TABLES = ("workloads", "hours", "pool_hours", "type_hours", "workload_hours", "worst_hours", "resilience")
 _MENDS = {
     "scenario": "the scenario, its traces or its prices have changed since",
     "stack": "the stack of that name has changed since",
@@ -133,6 +133,7 @@ OURS = (
     "timeline.parquet",
     "timeline_nodes.parquet",
     "report.html",
+    "resilience.csv",
 )
 
 

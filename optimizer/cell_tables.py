@@ -10,7 +10,7 @@ from optimizer.hours import HOUR_S, HourFold, counts_as_requests
 
 Array = NDArray[np.float64]
 WORST_HOURS = 10
-REASONS = ("saturated", "starting", "no_node")
+REASONS = ("saturated", "starting", "no_node", "lost")
 
 
 def workload_totals(fold: HourFold) -> pd.DataFrame:
@@ -31,6 +31,7 @@ def workload_totals(fold: HourFold) -> pd.DataFrame:
         "bad_saturated",
         "bad_starting",
         "bad_no_node",
+        "bad_lost",
         "oom_restarts",
         "workload_usd",
     ):
@@ -63,7 +64,7 @@ def worst_hours(fold: HourFold, count: int = WORST_HOURS) -> pd.DataFrame:
     """
     counted = counts_as_requests(fold.names)
     bad_by = {reason: fold.array(f"bad_{reason}")[:, counted] for reason in REASONS}
-    bad = bad_by["saturated"] + bad_by["starting"] + bad_by["no_node"]
+    bad = sum(bad_by.values(), np.zeros(1))
     per_hour = bad.sum(axis=1)
     order = np.argsort(-per_hour, kind="stable")[:count]
     order = order[per_hour[order] > 0]

@@ -93,14 +93,12 @@ def _scenario(name: str) -> Scenario | None:
 
 
 def _assumed(series: Series, world: Scenario | None, threshold_s: float | None, balancing: str) -> Assumed:
-    from envs.calibration import Assumed
+    from envs.calibration import Assumed, assumed_of
 
     workloads = {w.name: w for w in world.cluster.workloads} if world else {}
     if series.name not in workloads:
         return Assumed(threshold_s=threshold_s, balancing=balancing)
-    w = workloads[series.name]
-    s = w.service
-    known = Assumed(s.threshold_s, s.timeout_s, s.balancing, s.service_cv, s.service_time_s, w.cpu_limit)
+    known = assumed_of(workloads[series.name])
     return replace(known, threshold_s=threshold_s) if threshold_s is not None else known
 
 

@@ -21,6 +21,7 @@ def run_history(
     stack: str = "",
     days: int = 14,
     price: float | None = None,
+    calibrate: bool = True,
     top: int = 20,
     patch: str = "hpa",
     max_gap: str = "1h",
@@ -42,8 +43,8 @@ def run_history(
     today = load_stack(stack) if stack else (world.stacks or (load_stack("hpa-default"),))[0]
     history = read_history(files, max_gap_s=parse_duration(max_gap, field="--max-gap"))
     base = price if price is not None else world.intent.violation_price
-    options = Options(days=days, violation_price=base)
-    with _bar() as progress:
+    options = Options(days=days, violation_price=base, calibrate=calibrate)
+    with _Bar() as progress:
         result = replay_history(world, today, history, options, progress=progress)
     from policies.replay_table import dump
 
@@ -58,7 +59,7 @@ def run_history(
         typer.echo(f"\nIn {out}: choices.json and {sum(o.chosen != 0 for o in result.outcomes)} patch files")
 
 
-class _bar:  # noqa: N801 - reads as a function
+class _Bar:
     """A progress bar of workload-days on a terminal, nothing elsewhere."""
 
     def __enter__(self) -> Progress:
@@ -67,7 +68,7 @@ class _bar:  # noqa: N801 - reads as a function
 
         self._bar = Bar(console=Console(file=sys.stderr), transient=True, disable=not sys.stderr.isatty())
         self._bar.start()
-        task = self._bar.add_task("replaying", total=None)
+        task = self._bar.add_task("loading or compiling", total=None)
 
         def step(done: float, total: float) -> None:
             self._bar.update(task, completed=done, total=total, description=f"{done:,.0f}/{total:,.0f} workload-days")

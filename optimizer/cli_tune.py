@@ -120,6 +120,14 @@ def tune(
             help="Of a bad share of 1 at an SLO of 99.9 %, x ideal cost.",
         ),
     ] = None,
+    calibrate: Annotated[
+        bool,
+        typer.Option(
+            "--calibrate/--no-calibrate",
+            rich_help_panel=HISTORY,
+            help="Take a replica's capacity from the history where it tells.",
+        ),
+    ] = True,
     top: Annotated[
         int, typer.Option(rich_help_panel=HISTORY, min=1, help="Workloads to show, most dollars moved first.")
     ] = 20,
@@ -140,7 +148,7 @@ def tune(
             raise InputError(None, "--days", days, "with --from-history it must be a whole number from 1 to 400")
         run_history(
             from_history, scenario, stack=stack, days=14 if days is None else int(days), price=price, top=top,
-            patch=patch, max_gap=max_gap, out=out, as_json=as_json,
+            calibrate=calibrate, patch=patch, max_gap=max_gap, out=out, as_json=as_json,
         )  # fmt: skip
         return
     if not stack:

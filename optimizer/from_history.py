@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from envs.calibration import Calibrated, assumed_of, calibrate, with_measured
 from envs.cluster import Workload
 from envs.errors import InputError
 from envs.history import History, Series
@@ -28,6 +29,7 @@ F8 = NDArray[np.float64]
 DAY_S = 86_400.0
 BLOCK = 32  # workloads replayed side by side: their state stays in the processor's cache
 BELIEFS = (0.85, 1.0, 1.15)
+MOST_CPU_ERROR = 0.5  # of the calibration's back-test; beyond it the scenario's service is taken
 LEAST_GAIN = 0.01  # a new setting must score this much better (log of the loss) than today's
 Progress = Callable[[float, float], None]  # workload-days done, of all
 
@@ -37,6 +39,7 @@ class Options:
     """days: of the past, counted back from its end. violation_price: at an SLO of 99.9 %, in multiples of ideal."""
 
     days: int = 14
+    calibrate: bool = True  # where the history tells a replica's capacity, it counts, not the scenario's
     beliefs: tuple[float, ...] = BELIEFS
     violation_price: float = 100.0
     prior_weight: float = rule.PRIOR_WEIGHT
@@ -63,6 +66,7 @@ class Outcome:
     ahead_bad: F8
     loss: F8  # (C,) weighted, mean over beliefs; NaN where dropped
     source: str
+    calibrated: Calibrated | None = None  # None: the service is as the scenario says
 
     @property
     def saved_usd_per_day(self) -> float:
@@ -91,6 +95,8 @@ class _Job:
     series: Series
     days: int
     price: Price
+    beliefs: tuple[float, ...]
+    calibrated: Calibrated | None
 
     @property
     def points(self) -> tuple[SetPoint, ...]:
@@ -173,7 +179,32 @@ def _job(scenario: Scenario, stack: Stack, history: History, w: Workload, option
         price = cheapest(scenario.cluster, w)
     except ValueError as error:
         return str(error)
-    return _Job(w, today, series, days, price)
+    found = _calibrated(w, series) if options.calibrate else None
+    if found is None:
+        return _Job(w, today, series, days, price, options.beliefs, None)
+    return _Job(with_measured(w, found), today, series, days, price, believed(found, options.beliefs), found)
+
+
+def _calibrated(w: Workload, series: Series) -> Calibrated | None:
+    """What the history says of the service; None where it does not reach capacity or its back-test is bad."""
+    if series.get("replicas") is None:
+        return None
+    try:
+        found = calibrate(series, assumed_of(w))
+    except InputError:
+        return None
+    tested = found.back_test
+    if not found.informed or (tested and tested.cpu_error is not None and tested.cpu_error > MOST_CPU_ERROR):
+        return None
+    return found
+
+
+def believed(c: Calibrated, beliefs: tuple[float, ...]) -> tuple[float, ...]:
+    """Factors on the calibrated capacity: `beliefs`, stretched to the interval's ends where that is wider."""
+    low, high = c.capacity_rps.low / c.capacity_rps.mid, c.capacity_rps.high / c.capacity_rps.mid
+    down = max(1.0, (1.0 - low) / max(1.0 - min(beliefs), 1e-9))
+    up = max(1.0, (high - 1.0) / max(max(beliefs) - 1.0, 1e-9))
+    return tuple(1.0 + (b - 1.0) * (down if b < 1.0 else up) for b in beliefs)
 
 
 def _blocks(jobs: Sequence[_Job]) -> Iterator[list[_Job]]:
@@ -221,7 +252,7 @@ class _Block:
             Rows(
                 job.workload,
                 tuple(point.spec for point in points for _ in options.beliefs),
-                options.beliefs * len(points),
+                job.beliefs * len(points),
                 job.price,
                 rps,
             )
@@ -295,4 +326,5 @@ class _Block:
                 ahead_bad=bad[days, w, ahead],
                 loss=loss[w],
                 source=job.series.source.name,
+                calibrated=job.calibrated,
             )

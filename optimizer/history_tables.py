@@ -92,6 +92,10 @@ def summary_lines(result: Replayed) -> list[str]:
             f"{_signed(t['ahead_saved_usd_per_day'])} a day, {t['ahead_bad_per_day']:,.0f} bad requests a day against "
             f"{t['ahead_today_bad_per_day']:,.0f} with today's settings."
         )
+    for o in result.outcomes:
+        if o.calibrated is not None:
+            c = o.calibrated.capacity_rps
+            lines.append(f"{o.workload.name}: a replica carries {c.mid:.3g}/s as measured ({c.low:.3g}-{c.high:.3g})")
     for name, why in result.left_out:
         lines.append(f"left out: {name}: {why}")
     return lines
@@ -146,6 +150,8 @@ def workload_document(o: Outcome) -> dict[str, Any]:
         "namespace": o.workload.namespace,
         "history": o.source,
         "violation_price": o.price,
+        "capacity_rps": o.workload.service.capacity_rps,
+        "capacity_is": "scenario" if o.calibrated is None else "measured",
         "chosen": o.chosen,
         "offered_per_day": _plain(o.offered),
         "today": _setting(o, 0),

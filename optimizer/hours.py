@@ -14,6 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from envs.cluster import InstanceType
+from envs.discounts import CommittedUse, commitment_terms
 from envs.timeline import ROW_S, Names, Timeline
 
 Array = NDArray[np.float64]
@@ -24,6 +25,7 @@ WORKLOAD_SUMS = (
     "bad_saturated",
     "bad_starting",
     "bad_no_node",
+    "bad_lost",
     "oom_restarts",
     "workload_usd",
 )
@@ -31,7 +33,15 @@ WORKLOAD_MEANS = (
     *("ready", "desired", "pending", "starting", "capacity_rps", "cpu_used", "cpu_requested"),
     *("memory_used_gib", "memory_requested_gib", "backlog"),
 )
-CLUSTER_SUMS = ("pods_started", "pods_evicted", "nodes_added", "nodes_removed", "replica_changes")
+CLUSTER_SUMS = (
+    "pods_started",
+    "pods_evicted",
+    "nodes_added",
+    "nodes_removed",
+    "replica_changes",
+    "nodes_lost",
+    "interruptions",
+)
 POOL_SUMS = ("used_usd", "requested_unused_usd", "idle_usd")
 _LEVELS = frozenset((*WORKLOAD_MEANS, "nodes"))
 _COLUMNS = (*WORKLOAD_SUMS, *WORKLOAD_MEANS, *CLUSTER_SUMS, *POOL_SUMS, "node_usd", "nodes")
@@ -41,6 +51,7 @@ _COLUMNS = (*WORKLOAD_SUMS, *WORKLOAD_MEANS, *CLUSTER_SUMS, *POOL_SUMS, "node_us
 class HourFold:
     """A Sink that keeps hourly sums and means of one rollout.
 
+    committed: a commitment that `usd` of cluster_hours is to be billed under.
     names and instance types label the axes; allocatable CPU of a group comes from its type. row_s: what
     one row of a Timeline covers. A Timeline may end within an hour; the next one goes on with it.
     """
@@ -48,6 +59,7 @@ class HourFold:
     names: Names
     instance_types: Sequence[InstanceType]
     row_s: float = ROW_S
+    committed: CommittedUse | None = None
     _parts: dict[str, list[Array]] = field(default_factory=dict)
 
     def __call__(self, timeline: Timeline) -> None:
@@ -111,18 +123,30 @@ class HourFold:
         """One row per hour: the whole cluster. Requests are those of services and queues."""
         counted = counts_as_requests(self.names)
         frame = pd.DataFrame({"hour": self.hour(), "hours": self.hours()})
-        for name in ("offered", "good", "bad_saturated", "bad_starting", "bad_no_node"):
+        for name in ("offered", "good", "bad_saturated", "bad_starting", "bad_no_node", "bad_lost"):
             frame[name] = self.array(name)[:, counted].sum(axis=1)
         for name in ("ready", "desired", "pending", "starting", "cpu_used", "cpu_requested", "oom_restarts"):
             frame[name] = self.array(name).sum(axis=1)
         frame["nodes"] = self.array("nodes").sum(axis=1)
         frame["cpu_allocatable"] = self.array("nodes") @ self._allocatable_cpu()
-        frame["usd"] = self.array("node_usd").sum(axis=1)
+        frame["list_usd"] = self.array("node_usd").sum(axis=1)
+        for name, values in self._commitment().items():
+            frame[name] = values
+        frame["usd"] = frame["list_usd"] - frame["commitment_saved_usd"] + frame["commitment_wasted_usd"]
         for name in POOL_SUMS:
             frame[name] = self.array(name).sum(axis=1)
         for name in CLUSTER_SUMS:
             frame[name] = self.array(name)
         return frame
+
+    def _commitment(self) -> dict[str, Array]:
+        """What a committed use saved, and how much of it was used and wasted, by the hour; zeros without one."""
+        if self.committed is None:
+            zero = np.zeros(self.hours().size)
+            return {f"commitment_{name}_usd": zero for name in ("saved", "used", "wasted")}
+        on_demand = np.array(self.names.group_capacity_type) == "on-demand"
+        terms = commitment_terms(self.array("node_usd")[:, on_demand].sum(axis=1), self.committed, self.hours())
+        return {f"commitment_{name}_usd": values for name, values in terms.items()}
 
     def _allocatable_cpu(self) -> Array:
         by_type = {t.name: t.allocatable_cpu for t in self.instance_types}

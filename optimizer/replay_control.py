@@ -65,6 +65,7 @@ class ReplayControl:
         self._seed = seed
         self._rows = rows
         self._run: ReplayRun | None = None
+        self._last = np.zeros(len(rows))
         self._learnt(rows)
 
     def _learnt(self, rows: list[Rows]) -> None:
@@ -91,9 +92,16 @@ class ReplayControl:
                 self._replay(arrivals[:, self.who])
         if len(rates):
             ticks = max(round(60.0 / self._tick_s), 1)
-            known = np.nan_to_num(rates[:, self.who], nan=0.0)
-            self._replay(np.repeat(known * self._tick_s, ticks, axis=0))
+            self._replay(np.repeat(self._known(rates[:, self.who]) * self._tick_s, ticks, axis=0))
         return self._plan()
+
+    def _known(self, rates: F8) -> F8:
+        """A minute that was not measured repeats the last one that was: unknown is not zero."""
+        out = rates.copy()
+        for i in range(len(out)):
+            out[i] = np.where(np.isnan(out[i]), self._last, out[i])
+            self._last = out[i]
+        return out
 
     def _replay(self, arrivals: F8) -> None:
         """(n, W) requests per tick join the past."""

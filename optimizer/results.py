@@ -13,12 +13,14 @@ import pandas as pd
 
 from optimizer.cell_run import epoch_s
 from optimizer.cell_store import CellStore
-from optimizer.cell_tables import WORST_HOURS, judge
+from optimizer.cell_tables import REASONS, WORST_HOURS, judge
 from optimizer.grid import Cell, Row
 from optimizer.hours import CLUSTER_SUMS
 from optimizer.statistics import saving_interval, saving_share
 
 IDLE = "(idle)"
+DISCOUNT, UNUSED = "(commitment discount)", "(commitment unused)"
+COMMITMENT = ("list_usd", "commitment_saved_usd", "commitment_used_usd", "commitment_wasted_usd")
 NO_TEAM = "(no team)"
 DETAIL_WORKLOADS = 24  # workloads whose hours the report draws
 _KEYS = ["row", "stack", "variation"]
@@ -67,7 +69,7 @@ def summary_table(rows: Sequence[Row], hourly: pd.DataFrame, workloads: pd.DataF
 def _summary_line(row: Row, hours: pd.DataFrame, workloads: pd.DataFrame) -> dict[str, object]:
     seeds = hours["seed"].nunique()
     length_h = float(hours["hours"].sum()) / seeds
-    total = (hours["good"] + hours["bad_saturated"] + hours["bad_starting"] + hours["bad_no_node"]).sum() / seeds
+    total = float(hours[["good", *(f"bad_{reason}" for reason in REASONS)]].to_numpy().sum()) / seeds
     good = float(hours["good"].sum()) / seeds
     usd = float(hours["usd"].sum()) / seeds
     own = workloads[workloads["row"] == row.index]
@@ -80,6 +82,7 @@ def _summary_line(row: Row, hours: pd.DataFrame, workloads: pd.DataFrame) -> dic
         "seeds": seeds,
         "days": length_h / 24.0,
         "cost_usd": usd,
+        **{name: float(hours[name].sum()) / seeds for name in COMMITMENT},
         "usd_per_30_days": usd / length_h * 720.0,
         "requests": total,
         "usd_per_million_requests": usd / total * 1e6 if total > 0 else float("nan"),
@@ -91,7 +94,8 @@ def _summary_line(row: Row, hours: pd.DataFrame, workloads: pd.DataFrame) -> dic
         "cpu_requested_share": float((hours["cpu_requested"] * weight).sum()) / allocatable
         if allocatable
         else float("nan"),
-        **{f"{name}_per_h": float(hours[name].sum()) / seeds / length_h for name in CLUSTER_SUMS},
+        **{f"{name}_per_h": float(hours[name].sum()) / seeds / length_h for name in CLUSTER_SUMS[:5]},
+        **{name: float(hours[name].sum()) / seeds for name in CLUSTER_SUMS[5:]},
     }
 
 
@@ -131,9 +135,22 @@ def cost_by(label: str, workloads: pd.DataFrame, table: pd.DataFrame) -> pd.Data
     allocated = parts.groupby("row")["usd"].sum()
     idle = table[_KEYS].copy()
     idle[label] = IDLE
-    idle["usd"] = table["cost_usd"] - table["row"].map(allocated).fillna(0.0)
+    idle["usd"] = table["list_usd"] - table["row"].map(allocated).fillna(0.0)
     parts = parts.sort_values(["row", "usd"], ascending=[True, False], kind="stable")
-    return _with_share(pd.concat([parts, idle]).sort_values("row", kind="stable"), table)
+    lines = pd.concat([parts, idle, _commitment_lines(label, table)])
+    return _with_share(lines.sort_values("row", kind="stable"), table)
+
+
+def _commitment_lines(label: str, table: pd.DataFrame) -> pd.DataFrame:
+    """What a committed use took off the list price and what of it was paid unused; no line without one."""
+    found = table[table["commitment_used_usd"] + table["commitment_wasted_usd"] > 0]
+    lines = []
+    for name, sign, column in ((DISCOUNT, -1.0, "commitment_saved_usd"), (UNUSED, 1.0, "commitment_wasted_usd")):
+        line = found[_KEYS].copy()
+        line[label] = name
+        line["usd"] = sign * found[column]
+        lines.append(line)
+    return pd.concat(lines)
 
 
 def cost_by_pool(pool_hours: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
@@ -145,7 +162,8 @@ def cost_by_pool(pool_hours: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
     frame["mean_nodes"] = grouped["nodes"].mean()
     frame = frame.reset_index()
     frame[columns] = frame[columns].div(frame["row"].map(seeds), axis=0)
-    return _with_share(frame, table)
+    lines = pd.concat([frame, _commitment_lines("pool", table)]).fillna(0.0)
+    return _with_share(lines.sort_values("row", kind="stable"), table)
 
 
 def _with_share(frame: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:

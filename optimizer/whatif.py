@@ -60,7 +60,8 @@ class WhatIf:
     over seeds. by_namespace, by_team, by_pool: its cost taken apart; each adds up to the row's cost.
     workloads: SLO and cost of each workload. worst_hours: ten per row. hourly: the cluster hour by
     hour, every seed. pool_hours, type_hours: every seed; workload_hours: the first seed, the
-    workloads worth drawing. `out` is None when nothing was kept on disk.
+    workloads worth drawing. resilience: what each fault cost each row beyond a run without it
+    (`optimizer.resilience`); empty without faults and spot nodes. `out` is None when nothing was kept on disk.
     """
 
     table: pd.DataFrame
@@ -73,6 +74,7 @@ class WhatIf:
     pool_hours: pd.DataFrame
     type_hours: pd.DataFrame
     workload_hours: pd.DataFrame
+    resilience: pd.DataFrame
     about: About
     out: Path | None
 
@@ -174,6 +176,8 @@ def _run_in(
             join_timelines(out, {cell.name: store.place(cell) for cell in cells}, name)
         result.table.to_csv(out / "results.csv", index=False, lineterminator="\n")
         result.table.to_parquet(out / "results.parquet", index=False)
+        if len(result.resilience):
+            result.resilience.to_csv(out / "resilience.csv", index=False, lineterminator="\n")
     return result
 
 
@@ -228,6 +232,7 @@ class _Watch:
 def assemble(store: CellStore, cells: Sequence[Cell], out: Path | None) -> WhatIf:
     """Put the frames together from finished cells, in the order of the grid."""
     from optimizer import results
+    from optimizer.resilience import resilience_table
 
     rows = tuple({cell.row.index: cell.row for cell in cells}.values())
     first = [next(c for c in cells if c.row.index == row.index) for row in rows]
@@ -246,6 +251,7 @@ def assemble(store: CellStore, cells: Sequence[Cell], out: Path | None) -> WhatI
         pool_hours=pool_hours,
         type_hours=results.stacked(store, cells, "type_hours"),
         workload_hours=results.workload_hours(store, first, results.detail_workloads(workloads)),
+        resilience=resilience_table(results.stacked(store, cells, "resilience")),
         about=_about(store, cells, rows),
         out=out,
     )

@@ -10,13 +10,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from optimizer.whatif_words import names, percent, ratio, saving, usd
+from optimizer.whatif_words import more, more_usd, names, percent, ratio, saving, usd
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from optimizer.whatif import WhatIf
 
+RESILIENCE_KEY = "bad requests and dollars beyond the same stack and seed without faults, to an hour after each"
 MAX_PARTS = 8  # namespaces, teams or pools that are listed one by one
 
 
@@ -57,6 +58,10 @@ def print_result(result: WhatIf, console: Console | None = None) -> None:
     ):
         console.print()
         console.print(parts_table(frame, title, result.table, console.width))
+    if len(result.resilience):
+        console.print()
+        console.print(resilience_table(result.resilience, result.table, console.width))
+        console.print(Text(RESILIENCE_KEY, style="dim"))
     _print_notes(result, console)
 
 
@@ -89,6 +94,22 @@ def comparison_table(table: pd.DataFrame, width: int) -> Table:
     for row in table.itertuples():
         head = [Text(str(row.stack)), *([Text(str(row.variation))] if table["variation"].any() else [])]
         out.add_row(*head, *[Text(column.text(row)) for column in shown])
+    return out
+
+
+def resilience_table(frame: pd.DataFrame, table: pd.DataFrame, width: int) -> Table:
+    """Bad requests beyond a run without faults, and dollars: one column per row of the grid, as many as fit."""
+    rows = table.head(max(1, (width - 22) // 20))
+    out = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    out.add_column("fault", overflow="fold", min_width=12)
+    for row in rows.itertuples():
+        name = " · ".join(str(part) for part in (row.stack, row.variation) if part)
+        out.add_column(Text(name), justify="right", overflow="fold")
+    cost = {(line.row, line.fault): line for line in frame.itertuples()}
+    for name in dict.fromkeys(frame["fault"]):
+        lines: list[Any] = [cost.get((row, name)) for row in rows["row"]]
+        texts = ["—" if line is None else f"{more(line.extra_bad)} {more_usd(line.extra_usd)}" for line in lines]
+        out.add_row(Text(str(name)), *[Text(text) for text in texts])
     return out
 
 

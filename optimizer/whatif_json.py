@@ -44,6 +44,7 @@ def _row(result: WhatIf, line: dict[Any, Any]) -> dict[str, Any]:
         "by_pool": result.by_pool,
         "workloads": result.workloads,
         "worst_hours": result.worst_hours,
+        "resilience": result.resilience,
     }
     return {
         **{str(key): value for key, value in line.items()},

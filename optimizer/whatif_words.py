@@ -55,6 +55,18 @@ def count(value: float) -> str:
     return f"{value:,.0f}"
 
 
+def more(value: float) -> str:
+    """A difference of counts with its sign: +12.3 k, −40; "none" when it is less than one."""
+    if abs(value) < 0.5:
+        return "none"
+    return f"{'+' if value > 0 else '−'}{count(abs(value))}"
+
+
+def more_usd(value: float) -> str:
+    """A difference of dollars with its sign, to the cent."""
+    return "±$0.00" if abs(value) < 0.005 else f"{'+' if value > 0 else '−'}${abs(value):,.2f}"
+
+
 def saving(share: float, low: float, high: float) -> str:
     """ "12.3 % [11.0, 13.5]", without the interval where there is none."""
     if not math.isfinite(share):

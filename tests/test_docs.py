@@ -124,7 +124,7 @@ def test_complete_examples_are_accepted(path: Path) -> None:
 def test_the_readme_quotes_the_conformance_table() -> None:
     rows = re.findall(r"^\| (\w+?)_\w+ \| (\d+) \| (\d+) \|", (DOCS / "conformance.md").read_text(), re.MULTILINE)
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    for kind in ("hpa", "ks", "ca"):
+    for kind in ("hpa", "ks", "ca", "karpenter"):
         passed = sum(int(row[1]) for row in rows if row[0] == kind)
         judged = sum(int(row[2]) for row in rows if row[0] == kind)
         assert f"{passed:,} of {judged:,}" in readme, kind

@@ -14,7 +14,9 @@ from pydantic import BaseModel
 
 from envs import hpa_models, scaler_models, stack_models
 from envs import stack as spec
+from envs.cluster import NodeBudget
 from envs.errors import InputError
+from envs.scenario_file import load_scenario
 from envs.stack_file import (
     document_of,
     hpa_from_document,
@@ -23,22 +25,43 @@ from envs.stack_file import (
     stack_from_document,
     stack_names,
     stack_schema,
+    tuned_names,
 )
 
 SHIPPED = [
     *("business-hours", "forecast", "hpa-cpu-50", "hpa-cpu-60", "hpa-cpu-70", "hpa-default"),
-    *("keda", "keda-zero", "most-allocated", "replay", "replay-cpu", "rps-target", "static-p95", "static-peak"),
+    *(
+        "karpenter",
+        "karpenter-balanced",
+        "karpenter-rps",
+        "keda",
+        "keda-zero",
+        "most-allocated",
+        "replay",
+        "replay-cpu",
+        "rps-target",
+        "static-p95",
+        "static-peak",
+    ),
 ]
 
 
 def test_what_ships() -> None:
-    assert stack_names() == SHIPPED
+    assert sorted({*stack_names()} - {*tuned_names()}) == SHIPPED
     for name in SHIPPED:
         stack = load_stack(name)
         assert stack.name == name
         assert 40 < len(stack.description) < 120
-        assert isinstance(stack.nodes, spec.ClusterAutoscaler)
-        assert stack.nodes == spec.ClusterAutoscaler(expander="least-waste")
+        if not name.startswith("karpenter"):
+            assert stack.nodes == spec.ClusterAutoscaler(expander="least-waste")
+
+
+def test_karpenter_has_its_own_defaults_and_balanced_differs_in_its_policy() -> None:
+    default, balanced, rps = (load_stack(f"karpenter{n}") for n in ("", "-balanced", "-rps"))
+    assert default.nodes == rps.nodes == spec.Karpenter()
+    assert balanced.nodes == spec.Karpenter(consolidation_policy="Balanced", use_pool_settings=False)
+    assert default.replicas == load_stack("hpa-default").replicas
+    assert rps.replicas == load_stack("rps-target").replicas
 
 
 def test_hpa_default_is_every_default() -> None:
@@ -81,6 +104,7 @@ def test_the_variants_differ_from_the_default_in_what_their_name_says() -> None:
         (scaler_models.WindowModel, spec.ScheduleWindow),
         (scaler_models.ScheduleModel, spec.ScheduleSpec),
         (stack_models.ClusterAutoscalerModel, spec.ClusterAutoscaler),
+        (stack_models.KarpenterModel, spec.Karpenter),
         (stack_models.StaticNodesModel, spec.StaticNodes),
         (stack_models.SchedulerModel, spec.SchedulerProfile),
         (stack_models.StackModel, spec.Stack),
@@ -290,7 +314,7 @@ def test_the_schema_is_json_with_a_sentence_for_every_field() -> None:
 def test_spelled_out_documents_read_back_as_the_same_stack(name: str) -> None:
     document = stack_document(name)
     assert stack_from_document(json.loads(json.dumps(document, allow_nan=False))) == load_stack(name)
-    assert document["nodes"]["scale_down_unneeded_s"] == 600.0
+    assert document["nodes"].get("scale_down_unneeded_s", 600.0) == 600.0
 
 
 seconds = st.integers(1, 1800)
@@ -336,6 +360,7 @@ hpas = st.builds(
     behavior=st.none() | st.builds(spec.HpaBehavior, st.none() | rules, st.none() | rules),
     tolerance=shares,
 )
+budgets = st.sampled_from([NodeBudget(), NodeBudget(3, False, ("Empty",)), NodeBudget(0.25, True, (), "@daily", 600.0)])
 triggers = st.one_of(
     st.builds(
         spec.KedaTrigger,
@@ -377,6 +402,14 @@ floors = st.one_of(
 )
 nodes = st.one_of(
     st.just(spec.StaticNodes()),
+    st.builds(
+        spec.Karpenter,
+        consolidation_policy=st.sampled_from(["WhenEmpty", "WhenEmptyOrUnderutilized", "Balanced"]),
+        consolidate_after_s=st.just(float("inf")) | st.floats(0, 86_400),
+        budgets=st.lists(budgets, max_size=2).map(tuple),
+        expire_after_s=st.just(float("inf")) | st.floats(1, 1e6),
+        spot_to_spot=st.booleans(),
+    ),
     st.builds(
         spec.ClusterAutoscaler,
         scale_down_unneeded_s=st.floats(0, 86_400),
@@ -429,6 +462,24 @@ def test_any_document_gives_a_stack_or_an_input_error(data: object) -> None:
     except InputError as error:
         said = str(error)
     assert "\n" not in said
+
+
+@pytest.mark.parametrize(
+    ("stack", "path", "text", "field", "value"),
+    [
+        ("keda-zero", "stacks.*.replicas.cooldown_s", "10m", "cooldown_s", 600.0),
+        ("keda", "stacks.keda.replicas.min_replicas", "0", "min_replicas", 0),
+        ("forecast", "stacks.*.replicas.quantile", "99%", "quantile", 0.99),
+        ("business-hours", "stacks.*.replicas.utilization", "0.5", "utilization", 0.5),
+    ],
+)
+def test_vary_reaches_into_every_scaler(stack: str, path: str, text: str, field: str, value: float) -> None:
+    varied = load_scenario("toy", overrides=[(path, text)], stacks=[stack]).stacks[0]
+    assert getattr(varied.replicas, field) == value
+    trigger = load_scenario("toy", overrides=[("stacks.*.replicas.triggers.0.capacity_share", "50%")], stacks=["keda"])
+    assert trigger.stacks[0].replicas.triggers[0].capacity_share == 0.5  # type: ignore[union-attr]
+    with pytest.raises(InputError, match="cooldown"):
+        load_scenario("toy", overrides=[("stacks.*.replicas.cooldown", "5m")], stacks=["keda"])
 
 
 def test_the_guide_names_every_stack_and_its_example_loads(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 
 from envs.cluster import ClusterSpec, InstanceType, NodePool, ServiceModel, Workload
 from envs.scenario import GeneratedDemand, Scenario
+from envs.spot import SpotMarket
 from envs.stack import HpaMetric, HpaSpec, Stack, StaticReplicas
 from envs.timeline import Names, Rollout, Sink, Timeline
 
@@ -51,6 +52,7 @@ def scenario(*, days: float = 3.0, workloads: int = 6, hostile: bool = False) ->
         demand=tuple(GeneratedDemand(base_rps=40.0 * (k + 1)) for k in range(workloads)),
         horizon_s=days * 86400.0,
         stacks=STACKS,
+        spot=SpotMarket(interruptions=False),  # a what-if runs each cell once
         description="A shop that is not there.",
     )
 
@@ -138,6 +140,7 @@ def _timeline(names, time_s, offered, bad, capacity, cpu_used, cpu_requested, su
         bad_saturated=bad * reason,
         bad_starting=bad * (0.95 - reason).clip(0.0),
         bad_no_node=bad - bad * reason - bad * (0.95 - reason).clip(0.0),
+        bad_lost=zero,
         ready=levels,
         desired=levels,
         pending=np.where(surge, 3.0, 0.0) + zero,
@@ -160,6 +163,8 @@ def _timeline(names, time_s, offered, bad, capacity, cpu_used, cpu_requested, su
         nodes_added=np.abs(np.diff(nodes.sum(axis=1), prepend=nodes[0].sum())),
         nodes_removed=np.zeros(rows),
         replica_changes=np.full(rows, 2.0),
+        nodes_lost=np.zeros(rows),
+        interruptions=np.zeros(rows),
     )
 
 

@@ -76,6 +76,17 @@ def pack_gcp(source: Path) -> None:
         _write_table(f"gcp_{name}", _table((r["type"], r["region"], r[column]) for r in rows))
 
 
+def pack_gcp_history(source: Path) -> None:
+    """Rows of (date, region, type, spot) where the spot price changed, by region, type and date."""
+    rows = sorted(read(source, "gcp_spot_history_2023-05_2025-06"), key=lambda r: (r["region"], r["type"], r["date"]))
+    kept: list[list[str]] = []
+    for row in rows:
+        same = kept and kept[-1][1:] == [row["region"], row["type"], row["spot"]]
+        if row["spot"] and not same:
+            kept.append([row[name] for name in ("date", "region", "type", "spot")])
+    _write("gcp_spot_history", [["date", "region", "type", "spot"], *kept])
+
+
 def _type(row: Row, gpu: str, arch: str) -> list[str]:
     normal = {"x86_64": "amd64", "i386": "amd64"}.get(arch, arch)
     listed = [row.get("alloc_cpu_milli", ""), row.get("alloc_mem_mib", ""), row.get("max_pods", "")]
@@ -134,6 +145,7 @@ def main() -> None:
     pack_aws(source)
     pack_azure(source)
     pack_gcp(source)
+    pack_gcp_history(source)
 
 
 if __name__ == "__main__":

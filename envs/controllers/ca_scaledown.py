@@ -13,7 +13,6 @@ import numpy as np
 from envs.controllers.ca_deletion import crop_to_budgets, removable_at, unneeded_limit
 from envs.controllers.ca_eligibility import ELIGIBLE, ineligible_reason, node_utilization
 from envs.controllers.ca_layout import (
-    B_COUNT,
     B_LEFT,
     B_START,
     CANDIDATE,
@@ -42,9 +41,6 @@ from envs.sim.state import (
     NODE_DRAINING,
     NODE_FREE,
     NODE_READY,
-    POD_FREE,
-    POD_READY,
-    POD_TERMINATING,
 )
 
 RANK_EMPTY, RANK_KNOWN, RANK_OTHER, RANK_NONE, RANK_FOUND = 0, 1, 2, 3, 4
@@ -86,22 +82,14 @@ def list_candidates(slot: Any, b: int, hi: int) -> int:
 
 
 @inner
-def fill_budgets(classes: Any, pods: Any, budget: Any, b: int) -> None:
-    """B_LEFT: what each workload's disruption budget allows now."""
+def fill_budgets(classes: Any, counts: Any, budget: Any, b: int) -> None:
+    """B_LEFT: what each workload's disruption budget allows now. counts: n_ready, n_starting, n_pending (B, W)."""
     if budget[b, B_START, -1] == 0:
         return
-    healthy, expected = budget[b, B_LEFT], budget[b, B_COUNT]
-    phases, workload = pods.phase, pods.workload
-    healthy[:] = 0
-    expected[:] = 0
-    for p in range(pods.hi[b]):
-        phase = phases[b, p]
-        if phase not in (POD_FREE, POD_TERMINATING):
-            w = workload[b, p]
-            expected[w] += 1
-            healthy[w] += 1 if phase == POD_READY else 0
+    left = budget[b, B_LEFT]
     for w in range(classes.pdb_kind.shape[1]):
-        healthy[w] = pdb_allowed(classes, b, w, healthy[w], expected[w])
+        healthy = counts.n_ready[b, w]
+        left[w] = pdb_allowed(classes, b, w, healthy, healthy + counts.n_starting[b, w] + counts.n_pending[b, w])
 
 
 @inner
@@ -164,6 +152,7 @@ def scale_down(
     groups: Any,
     nodes: Any,
     pods: Any,
+    counts: Any,
     cfg: Any,
     state: Any,
     out: Any,
@@ -176,7 +165,7 @@ def scale_down(
     count = list_candidates(state.slot, b, nodes.hi[b])
     state.unneeded.n[b] = 0
     if count > 0:
-        fill_budgets(classes, pods, state.budget, b)
+        fill_budgets(classes, counts, state.budget, b)
         unneeded_s = cfg.flag[b, UNNEEDED_S]
         interval_s = min(state.clock[b, MIN_INTERVAL], max(unneeded_s, 1e-9))
         limit = unneeded_limit(known, int(cfg.flag[b, PARALLELISM]), unneeded_s, interval_s)

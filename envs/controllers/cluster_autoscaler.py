@@ -267,6 +267,7 @@ def ca_loop(
     groups: Any,
     nodes: Any,
     pods: Any,
+    counts: Any,
     cfg: Any,
     state: Any,
     out: Any,
@@ -276,13 +277,14 @@ def ca_loop(
 ) -> None:
     """One loop of cluster b at time now_s: nodes to add per group in out.add, to remove in out.remove.
 
-    Nodes in phase NODE_BOOTING are upcoming, those in NODE_DRAINING are deletions in flight. Only
+    counts: n_ready, n_starting, n_pending (B, W), the pods that are alive. Nodes in phase NODE_BOOTING
+    are upcoming, those in NODE_DRAINING are deletions in flight. Only
     `state`, `out` and the expander's random stream are different afterwards.
     """
     begin(cfg, nodes, state, out, b, now_s)
     wait = scale_up(classes, topology, groups, nodes, pods, cfg, state, out, rng, b, now_s)
     if cfg.flag[b, SCALE_DOWN] != 0:
-        scale_down(classes, topology, groups, nodes, pods, cfg, state, out, b, now_s, wait)
+        scale_down(classes, topology, groups, nodes, pods, counts, cfg, state, out, b, now_s, wait)
     if state.fork.at[b, N_MOVES] > 0:
         rollback(classes, topology, nodes, state.fork, b, 0)
     restore_phases(nodes.phase, state.slot, b, nodes.hi[b])

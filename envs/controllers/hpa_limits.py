@@ -20,23 +20,41 @@ def remember(state: Any, b: int, w: int, now_us: int, replicas: int) -> None:
     newest = state.rec[b, w, memory.head]
     newest.replicas = replicas
     newest.us = now_us
+    memory.peak_window_us = -1  # the peak is not known any more, unless the caller says so
     memory.head = memory.head + 1 if memory.head + 1 < slots else 0
     memory.n = min(memory.n + 1, slots)
 
 
 @inner
-def stabilize(state: Any, b: int, w: int, now_us: int, window_us: int, proposal: int) -> int:
-    """No `behavior`: the largest recommendation of the down-window, its far edge included."""
+def find_peak(state: Any, b: int, w: int, now_us: int, window_us: int) -> None:
+    """Look up the largest recommendation of the window, the newest of equals; older ones are forgotten."""
     memory, slots = state.memory[b, w], state.rec.shape[2]
-    largest, at = proposal, memory.head
+    memory.peak, memory.peak_us, memory.peak_window_us = -1, now_us, window_us
+    at = memory.head
     for held in range(memory.n):
         at = at - 1 if at > 0 else slots - 1
-        if state.rec[b, w, at].us < now_us - window_us:
+        then = state.rec[b, w, at]
+        if then.us < now_us - window_us:
             memory.n = held
             break
-        largest = max(largest, state.rec[b, w, at].replicas)
+        if then.replicas > memory.peak:
+            memory.peak, memory.peak_us = then.replicas, then.us
+
+
+@inner
+def stabilize(state: Any, b: int, w: int, now_us: int, window_us: int, proposal: int) -> int:
+    """No `behavior`: the largest recommendation of the down-window, its far edge included.
+
+    The peak is kept between syncs, so that the whole window is looked at only once the peak has left it.
+    """
+    memory = state.memory[b, w]
+    if memory.peak_window_us != window_us or memory.peak_us < now_us - window_us:
+        find_peak(state, b, w, now_us, window_us)
     remember(state, b, w, now_us, proposal)
-    return largest
+    if proposal >= memory.peak:
+        memory.peak, memory.peak_us = proposal, now_us
+    memory.peak_window_us = window_us
+    return int(memory.peak)
 
 
 @inner

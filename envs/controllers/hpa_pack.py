@@ -92,6 +92,9 @@ MEMORY = np.dtype(
         ("ups", np.int32),  # scale-up events held
         ("downs", np.int32),
         ("scaled_to_zero", np.int8),  # 1 = at 0 by its own doing
+        ("peak", np.int32),  # the largest recommendation since peak_us, as long as that is inside peak_window_us
+        ("peak_us", np.int64),
+        ("peak_window_us", np.int64),  # window that the peak was looked up for; -1 = not known
     ],
     align=True,
 )

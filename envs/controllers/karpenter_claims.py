@@ -18,8 +18,11 @@ from envs.controllers.karpenter_layout import (
     C_POOL,
     F_BASE,
     F_BASE_PASS,
+    F_BOOT,
+    F_ITEM,
+    F_ITEM_SOLVE,
     F_NOW,
-    F_NOW_PASS,
+    F_NOW_SOLVE,
     J_CLASS,
     J_DOMAIN,
     J_KIND,
@@ -152,18 +155,15 @@ def on_node(
     A plain class looks from where its last pod went: room only shrinks within a solve. Where its first one
     may go is kept for the whole pass.
     """
-    start, hi = 0, nodes.hi[b]
-    first, plain = solve.first[b], config.plain[b, w] and step == 0 and phase == NODE_READY
-    if plain:
-        if first[F_BASE_PASS, w] != solve.at[b, PASS]:
-            first[F_BASE, w] = base_start(config, classes, groups, nodes, solve, b, w)
-            first[F_BASE_PASS, w] = solve.at[b, PASS]
-        start = first[F_BASE, w]
-        if first[F_NOW_PASS, w] == solve.at[b, SOLVE]:
-            start = max(start, first[F_NOW, w])
-    n = first_node(config, classes, topology, groups, nodes, solve, b, w, step, phase, start)
-    if plain:
-        first[F_NOW, w], first[F_NOW_PASS, w] = n, solve.at[b, SOLVE]
+    start, hi, t = 0, nodes.hi[b], config.twin[b, w]
+    first, known = solve.first[b], config.plain[b, w] and step == 0
+    if known:
+        start = first[F_BASE, t] if phase == NODE_READY else first[F_BOOT, t]
+        if phase == NODE_READY and first[F_NOW_SOLVE, t] == solve.at[b, SOLVE]:
+            start = max(start, first[F_NOW, t])
+    n = first_node(config, classes, topology, groups, nodes, solve, b, w, step, phase, start) if start < hi else hi
+    if known and phase == NODE_READY:
+        first[F_NOW, t], first[F_NOW_SOLVE, t] = n, solve.at[b, SOLVE]
     if n >= hi:
         return UNPLACED
     log(solve, b, J_ON_NODE, n, w)
@@ -172,20 +172,28 @@ def on_node(
 
 
 @inner
-def base_start(config: Any, classes: Any, groups: Any, nodes: Any, solve: Any, b: int, w: int) -> int:
-    """First slot that has room for a pod of plain class w at all, closed or not."""
-    hi, cpu, memory = nodes.hi[b], classes.req[b, w, 0], classes.req[b, w, 1]
-    block, n = solve.block[b], 0
+def find_start(config: Any, classes: Any, groups: Any, nodes: Any, solve: Any, b: int, w: int) -> None:
+    """First ready and first booting slot that has room for a pod of plain class w at all, closed or not.
+
+    Once a pass for all classes alike, and before anything is placed on top of it.
+    """
+    first, hi, w = solve.first[b], nodes.hi[b], config.twin[b, w]
+    if first[F_BASE_PASS, w] == solve.at[b, PASS]:
+        return
+    first[F_BASE_PASS, w], first[F_BASE, w], first[F_BOOT, w] = solve.at[b, PASS], hi, hi
+    cpu, memory, block, n = classes.req[b, w, 0], classes.req[b, w, 1], solve.block[b], 0
     while n < hi:
         if n % BLOCK == 0 and (block[n // BLOCK, 0] < cpu or block[n // BLOCK, 1] < memory):
             n += BLOCK
             continue
-        g = nodes.group[b, n]
-        suits = nodes.phase[b, n] == NODE_READY and config.compat[b, w, 0, g]
-        if suits and resources_fit(classes.req, groups.alloc, nodes.used, b, w, g, n):
-            return n
+        g, phase = nodes.group[b, n], nodes.phase[b, n]
+        plane = F_BASE if phase == NODE_READY else F_BOOT
+        useful = phase in (NODE_READY, NODE_BOOTING) and first[plane, w] == hi and config.compat[b, w, 0, g]
+        if useful and resources_fit(classes.req, groups.alloc, nodes.used, b, w, g, n):
+            first[plane, w] = n
+            if plane == F_BASE:
+                return
         n += 1
-    return hi
 
 
 @inner
@@ -361,9 +369,10 @@ def place(
 ) -> int:
     """Where a pod of class w goes: a node slot, -2 - claim, or UNPLACED. Preferences go one by one."""
     for step in range(config.n_steps[b, w] + 1):
-        n = on_node(config, classes, topology, groups, nodes, solve, b, w, step, NODE_READY)
-        if n < 0:
-            n = on_node(config, classes, topology, groups, nodes, solve, b, w, step, NODE_BOOTING)
+        n = UNPLACED
+        for phase in (NODE_READY, NODE_BOOTING):
+            if n == UNPLACED:
+                n = on_node(config, classes, topology, groups, nodes, solve, b, w, step, phase)
         if n < 0:
             n = on_claim(config, classes, topology, groups, nodes, solve, b, w, step, most)
         if n != UNPLACED:
@@ -372,31 +381,49 @@ def place(
 
 
 @inner
-def add_item(config: Any, solve: Any, b: int, w: int, count: int) -> None:
-    """Add pods of class w to those to be placed, in the order of rank."""
-    items, rank = solve.item[b], config.rank[b]
-    i = solve.at[b, N_ITEMS]
-    while i > 0 and rank[items[0, i - 1]] > rank[w]:
-        i -= 1
-    if i > 0 and items[0, i - 1] == w:
-        items[1, i - 1] += count
+def add_item(solve: Any, b: int, w: int, count: int) -> None:
+    """Add pods of class w to those to be placed."""
+    first, items, at = solve.first[b], solve.item[b], solve.at[b]
+    if first[F_ITEM_SOLVE, w] == at[SOLVE] and first[F_ITEM, w] < at[N_ITEMS] and items[0, first[F_ITEM, w]] == w:
+        items[1, first[F_ITEM, w]] += count
         return
-    for k in range(solve.at[b, N_ITEMS], i, -1):
-        items[0, k], items[1, k] = items[0, k - 1], items[1, k - 1]
+    i = at[N_ITEMS]
     items[0, i], items[1, i] = w, count
-    solve.at[b, N_ITEMS] += 1
+    first[F_ITEM_SOLVE, w], first[F_ITEM, w] = at[SOLVE], i
+    at[N_ITEMS] = i + 1
+
+
+@inner
+def sort_items(rank: Any, items: Any, count: int) -> None:
+    """Sort the items by rank (Shell sort: in place)."""
+    gap = count // 2
+    while gap > 0:
+        for i in range(gap, count):
+            w, pods, j = items[0, i], items[1, i], i
+            while j >= gap and rank[items[0, j - gap]] > rank[w]:
+                items[0, j], items[1, j] = items[0, j - gap], items[1, j - gap]
+                j -= gap
+            items[0, j], items[1, j] = w, pods
+        gap //= 2
 
 
 @inner
 def place_items(
-    config: Any, classes: Any, topology: Any, groups: Any, nodes: Any, solve: Any, b: int, most: int
-) -> int:
+    config: Any, classes: Any, topology: Any, groups: Any, nodes: Any, solve: Any, b: int, most: int, ceiling: float,
+    strict: bool,
+) -> int:  # fmt: skip
     """Place all items, at most `most` claims; pods that found no place (item[1] holds how many of each).
 
     Pods that are left are tried again as long as others find a place: these may have made way for them.
+    strict: give up with the first pod that finds no place, would go on a node that is not ready yet, or
+    leaves the claim nothing below the ceiling.
     """
-    solve.at[b, SOLVE] += 1
     items, moved = solve.item[b], True
+    sort_items(config.rank[b], items, solve.at[b, N_ITEMS])
+    for i in range(solve.at[b, N_ITEMS]):
+        if config.plain[b, items[0, i]]:
+            find_start(config, classes, groups, nodes, solve, b, items[0, i])
+    solve.at[b, SOLVE] += 1
     while moved:
         moved, left = False, 0
         for i in range(solve.at[b, N_ITEMS]):
@@ -405,9 +432,21 @@ def place_items(
                 n = place(config, classes, topology, groups, nodes, solve, b, w, most)
                 if n == UNPLACED:
                     break
+                if strict and late_or_dear(nodes, solve, b, n, ceiling):
+                    return 1
                 solve.where[b, w] = n
                 items[1, i] -= 1
                 moved = True
             left += items[1, i]
+            if strict and left > 0:
+                return left
         moved = moved and left > 0
     return left
+
+
+@inner
+def late_or_dear(nodes: Any, solve: Any, b: int, n: int, ceiling: float) -> bool:
+    """Whether a pod's place is a node that is not ready, or a claim whose cheapest offering reaches the ceiling."""
+    if n >= 0:
+        return nodes.phase[b, n] == NODE_BOOTING
+    return not solve.floor_usd[b, -2 - n] < ceiling

@@ -27,9 +27,10 @@ J_ON_NODE, J_OFF_NODE, J_DOMAIN, J_MAYBE = range(4)
 J_KIND, J_WHERE, J_CLASS, J_PLANES = range(4)
 # KpSolve.claim
 C_POOL, C_PODS, C_PLANES = range(3)
-# KpSolve.first: first node slot worth a look for a class, and the pass (solve) in which that was found
-F_BASE, F_BASE_PASS, F_NOW, F_NOW_PASS, F_PLANES = range(5)
-BLOCK = 64  # node slots whose largest free room is kept together
+# KpSolve.first: first ready and first booting node with room for a class, and the pass in which that was found;
+# the same within a solve; where the class stands among the items that are gathered for a solve
+F_BASE, F_BOOT, F_BASE_PASS, F_NOW, F_NOW_SOLVE, F_ITEM, F_ITEM_SOLVE, F_PLANES = range(8)
+BLOCK = 16  # node slots whose largest free room is kept together
 MAX_CLAIMS = 400
 UNPLACED = -1
 NO_LIMIT = 1 << 60
@@ -48,6 +49,7 @@ class KpConfig(NamedTuple):
     expire_s: F8  # (B, L) expireAfter, inf = never
     budget: I8  # (B, L, Q, BUDGET_PLANES)
     share: F8  # (B, L, Q)
+    twin: I8  # (B, W) first class with the same requests and the same offerings
     rank: I8  # (B, W) position in the order of pods: CPU, then memory, falling
     cost: F8  # (B, W) eviction cost of a pod
     n_steps: I8  # (B, W) preferences to give up, one by one

@@ -16,7 +16,7 @@ from typing import Any
 from envs.controllers.disruption import pdb_allowed
 from envs.controllers.placement import count_pod, fits, measure, reserve
 from envs.sim.jit import inner
-from envs.sim.state import NODE_READY, POD_PENDING, POD_READY, POD_STARTING
+from envs.sim.state import NODE_READY, POD_READY, POD_STARTING
 
 MIN_CANDIDATES, CANDIDATE_PERCENT = 100, 10
 _PRIORITY_OFFSET = 2**31  # makes each victim count, so that negative priorities do not invite more of them
@@ -51,28 +51,21 @@ def _lower_priority_pods(classes: Any, nodes: Any, pods: Any, b: int, w: int, n:
 
 
 @inner
-def _disruptions_left(classes: Any, pods: Any, b: int, w: int) -> int:
-    """What workload w's budget allows now, from its pod list."""
-    healthy, expected, p = 0, 0, pods.first_of[b, w]
-    while p >= 0:
-        phase = pods.phase[b, p]
-        if phase == POD_READY:
-            healthy += 1
-        if phase in (POD_PENDING, POD_STARTING, POD_READY):
-            expected += 1
-        p = pods.next_w[b, p]
-    return pdb_allowed(classes, b, w, healthy, expected)
+def _disruptions_left(classes: Any, counts: Any, b: int, w: int) -> int:
+    """What workload w's budget allows now."""
+    healthy = counts.n_ready[b, w]
+    return pdb_allowed(classes, b, w, healthy, healthy + counts.n_starting[b, w] + counts.n_pending[b, w])
 
 
 @inner
-def _mark_violations(classes: Any, pods: Any, b: int, count: int, scratch: Any) -> None:
+def _mark_violations(classes: Any, pods: Any, counts: Any, b: int, count: int, scratch: Any) -> None:
     """scratch.violating: evicting the candidates in their order breaks this one's budget."""
     scratch.mark[b] += 1
     for i in range(count):
         w = pods.workload[b, scratch.candidates[b, i]]
         if scratch.budget_mark[b, w] != scratch.mark[b]:
             scratch.budget_mark[b, w] = scratch.mark[b]
-            scratch.budget[b, w] = _disruptions_left(classes, pods, b, w)
+            scratch.budget[b, w] = _disruptions_left(classes, counts, b, w)
         scratch.budget[b, w] -= 1
         scratch.violating[b, i] = scratch.budget[b, w] < 0
 
@@ -121,7 +114,7 @@ def _reprieve(
 
 @inner
 def select_victims(
-    classes: Any, topology: Any, groups: Any, nodes: Any, pods: Any, b: int, w: int, n: int, scratch: Any
+    classes: Any, topology: Any, groups: Any, nodes: Any, pods: Any, counts: Any, b: int, w: int, n: int, scratch: Any
 ) -> Any:
     """(number of victims, broken budgets) for class w on node n; (0, 0) when preemption does not help.
 
@@ -131,7 +124,7 @@ def select_victims(
     count = _lower_priority_pods(classes, nodes, pods, b, w, n, scratch)
     if count == 0:
         return 0, 0
-    _mark_violations(classes, pods, b, count, scratch)
+    _mark_violations(classes, pods, counts, b, count, scratch)
     for i in range(count):
         scratch.must_go[b, i] = True
     _shift(classes, topology, nodes, pods, b, n, 0, count, -1, scratch)
@@ -177,11 +170,12 @@ def _could_help(classes: Any, topology: Any, groups: Any, nodes: Any, b: int, w:
 
 @inner
 def find_preemption(
-    classes: Any, topology: Any, groups: Any, nodes: Any, pods: Any, b: int, w: int, scratch: Any
+    classes: Any, topology: Any, groups: Any, nodes: Any, pods: Any, counts: Any, b: int, w: int, scratch: Any
 ) -> int:
     """Node on which a pod of class w should preempt, or -1. Victims: scratch.victims[b, :n_victims[b]].
 
-    After `schedule_one` found no node for the class. Stops after max(100, 10 % of the nodes that
+    After `schedule_one` found no node for the class. counts: n_ready, n_starting, n_pending (B, W).
+    Stops after max(100, 10 % of the nodes that
     could help) candidates, once one of them breaks no budget. Equal nodes: the first one looked at.
     """
     potential = 0
@@ -196,7 +190,7 @@ def find_preemption(
         n = scratch.order[b, i]
         if not _could_help(classes, topology, groups, nodes, b, w, n):
             continue
-        victims, broken = select_victims(classes, topology, groups, nodes, pods, b, w, n, scratch)
+        victims, broken = select_victims(classes, topology, groups, nodes, pods, counts, b, w, n, scratch)
         if victims == 0:
             continue
         found += 1

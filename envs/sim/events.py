@@ -8,16 +8,21 @@ from __future__ import annotations
 
 from typing import Any
 
+from envs.controllers.karpenter_state import HOLD, LOOP_AT, PROVISION_AT
+from envs.faults import INSTANCE_GONE_S
 from envs.sim.autoscale import autoscale, continue_drains, drop_node
+from envs.sim.faults import after_crashes, crashes_now, forget_node, reclaim_node, strike
 from envs.sim.jit import inner
+from envs.sim.karpenter import disrupt, node_joined, note_pending, provision
 from envs.sim.nodes import make_node_ready
-from envs.sim.pods import finish_pod, make_ready
+from envs.sim.pods import finish_pod, make_ready, start_again
 from envs.sim.replicas import sync_workload
 from envs.sim.scaling import run_loop
 from envs.sim.scheduling import schedule_pending
-from envs.sim.state import NODE_BOOTING, NODE_DRAINING, POD_STARTING, POD_TERMINATING
+from envs.sim.state import NODE_BOOTING, NODE_DRAINING, NODE_LOST, POD_STARTING, POD_TERMINATING
 
-POD_EVENT, NODE_EVENT, CA_EVENT, LOOP_EVENT = 0, 1, 2, 3
+POD_EVENT, NODE_EVENT, CA_EVENT, LOOP_EVENT, PROVISION_EVENT, DISRUPT_EVENT = 0, 1, 2, 3, 4, 5
+FAULT_EVENT, GONE_EVENT, DOOM_EVENT = 8, 9, 10
 
 
 @inner
@@ -45,7 +50,44 @@ def collect_events(s: Any, b: int, start_s: float, end_s: float) -> int:
         s.scratch.event_id[b, k] = 0
         k += 1
         s.clock.ca_next_s[b] += s.clock.ca_period_s[b]
-    return _collect_loops(s, b, end_s, k)
+    for plane, kind in ((PROVISION_AT, PROVISION_EVENT), (LOOP_AT, DISRUPT_EVENT)):
+        if s.kp_state.clock[b, plane] <= end_s and k < room:
+            s.scratch.event_s[b, k] = s.kp_state.clock[b, plane]
+            s.scratch.event_kind[b, k] = kind
+            s.scratch.event_id[b, k] = 0
+            k += 1
+    k = _collect_loops(s, b, end_s, k)
+    return collect_faults(s, b, end_s, k)
+
+
+@inner
+def collect_faults(s: Any, b: int, end_s: float, k: int) -> int:
+    """Add the plan's operations and the ends of lost nodes that are due until end_s; the number of events then.
+
+    An operation at the very edge of two ticks belongs to the later one: a price holds for whole ticks.
+    """
+    room = s.scratch.event_s.shape[1]
+    while s.faults.time_s[b, s.faults.next[b]] < end_s and k < room:
+        s.scratch.event_s[b, k] = s.faults.time_s[b, s.faults.next[b]]
+        s.scratch.event_kind[b, k] = FAULT_EVENT
+        s.scratch.event_id[b, k] = s.faults.next[b]
+        k += 1
+        s.faults.next[b] += 1
+    if s.faults.n_lost[b] > 0:
+        for n in range(s.nodes.hi[b]):
+            if s.nodes.phase[b, n] == NODE_LOST and s.faults.gone_s[b, n] <= end_s and k < room:
+                s.scratch.event_s[b, k] = s.faults.gone_s[b, n]
+                s.scratch.event_kind[b, k] = GONE_EVENT
+                s.scratch.event_id[b, k] = n
+                k += 1
+    if s.faults.n_doomed[b] > 0:
+        for n in range(s.nodes.hi[b]):
+            if s.faults.doom_s[b, n] <= end_s and k < room:
+                s.scratch.event_s[b, k] = s.faults.doom_s[b, n]
+                s.scratch.event_kind[b, k] = DOOM_EVENT
+                s.scratch.event_id[b, k] = n
+                k += 1
+    return k
 
 
 @inner
@@ -89,11 +131,12 @@ def comes_after(time: float, kind: int, item: int, other_time: float, other_kind
 
 @inner
 def next_sync_s(s: Any, b: int) -> float:
-    """Time of the next HPA sync."""
+    """Time of the next HPA sync; while the API is slow it comes that much later."""
     w_count = s.clock.hpa_order.shape[1]
     cycle = s.clock.hpa_next[b] // w_count
     w = s.clock.hpa_order[b, s.clock.hpa_next[b] % w_count]
-    return cycle * s.clock.hpa_period_s[b] + s.clock.hpa_phase_s[b, w]
+    due_s = cycle * s.clock.hpa_period_s[b] + s.clock.hpa_phase_s[b, w]
+    return max(due_s + s.clock.api_delay_s[b], s.clock.api_since_s[b])
 
 
 @inner
@@ -108,6 +151,7 @@ def run_syncs(s: Any, b: int, until_s: float, tick: int, row: int, tick_end_s: f
         if s.clock.fresh[b] > 0:
             s.clock.fresh[b] = 0
             schedule_pending(s, b, now_s, row, tick_end_s)
+            note_pending(s, b, now_s)
         now_s = next_sync_s(s, b)
 
 
@@ -132,7 +176,17 @@ def run_events(s: Any, b: int, tick: int, row: int) -> None:
             elif s.scratch.event_kind[b, i] == LOOP_EVENT:
                 run_loop(s, b, s.scratch.event_id[b, i], now_s, tick, row, end_s)
             elif s.scratch.event_kind[b, i] == NODE_EVENT:
-                _node_event(s, b, s.scratch.event_id[b, i])
+                _node_event(s, b, s.scratch.event_id[b, i], now_s, row, end_s)
+            elif s.scratch.event_kind[b, i] == PROVISION_EVENT:
+                provision(s, b, now_s, row, end_s)
+            elif s.scratch.event_kind[b, i] == DISRUPT_EVENT:
+                disrupt(s, b, now_s, row, end_s)
+            elif s.scratch.event_kind[b, i] == FAULT_EVENT:
+                strike(s, b, s.scratch.event_id[b, i], now_s, row, end_s)
+            elif s.scratch.event_kind[b, i] == GONE_EVENT:
+                forget_node(s, b, s.scratch.event_id[b, i], now_s, row, end_s)
+            elif s.scratch.event_kind[b, i] == DOOM_EVENT:
+                reclaim_node(s, b, s.scratch.event_id[b, i], now_s, INSTANCE_GONE_S, row, end_s)
             else:
                 _pod_event(s, b, s.scratch.event_id[b, i], now_s, row, end_s)
             if i + 1 == k or s.scratch.event_s[b, i + 1] > now_s:  # what is free is free together
@@ -146,20 +200,26 @@ def _reschedule(s: Any, b: int, now_s: float, row: int, tick_end_s: float) -> No
         s.clock.retry[b] = 0
         s.clock.fresh[b] = 0
         schedule_pending(s, b, now_s, row, tick_end_s)
+        note_pending(s, b, now_s)
 
 
 @inner
-def _node_event(s: Any, b: int, n: int) -> None:
+def _node_event(s: Any, b: int, n: int, now_s: float, row: int, tick_end_s: float) -> None:
     if s.nodes.phase[b, n] == NODE_BOOTING:
         make_node_ready(s.nodes, s.clock, b, n)
+        node_joined(s, b, n, now_s, row, tick_end_s)
 
 
 @inner
 def _pod_event(s: Any, b: int, p: int, now_s: float, row: int, tick_end_s: float) -> None:
     if s.pods.phase[b, p] == POD_STARTING and s.pods.ready_s[b, p] <= now_s:
-        make_ready(s.pods, s.flow, s.clock, b, p, tick_end_s)
+        if crashes_now(s, b, p, now_s):
+            start_again(s.pods, s.clock, b, p, after_crashes(s, b, s.pods.workload[b, p], now_s))
+        else:
+            make_ready(s.pods, s.flow, s.clock, b, p, tick_end_s)
     elif s.pods.phase[b, p] == POD_TERMINATING and s.pods.gone_s[b, p] <= now_s:
         n = s.pods.node[b, p]
         finish_pod(s.pods, s.flow, s.clock, s.classes, s.nodes, b, p)
-        if s.nodes.phase[b, n] == NODE_DRAINING and s.nodes.n_pods[b, n] == 0:
+        held = s.kp_state.node[b, HOLD, n] > 0
+        if s.nodes.phase[b, n] == NODE_DRAINING and s.nodes.n_pods[b, n] == 0 and not held:
             drop_node(s, b, n, now_s, row, tick_end_s)

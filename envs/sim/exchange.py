@@ -6,14 +6,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.action import Plan, hpa_after
+from envs.cluster import NodeBudget
 from envs.controllers.hpa_pack import write_hpa
+from envs.controllers.karpenter_pack import budget_rows
 from envs.sim.cluster_sim import ClusterSim
 from envs.sim.measure import RATE_AGE_S, measure_workloads
 from envs.sim.pack import hpa_defaults
 from envs.sim.pack_placement import GIB, split_evenly
 from envs.sim.state import CPU, MEM, NODE_BOOTING, NODE_READY
 from envs.snapshot import PoolSignals, Signal, Snapshot, WorkloadSignals, signal, unknown
-from envs.stack import HpaSpec
+from envs.stack import HpaSpec, Karpenter
 
 API_AGE_S = 1.0  # specs and counts come from a watch of the Kubernetes API
 
@@ -114,8 +116,8 @@ def _pools(sim: ClusterSim, b: int, L: int) -> PoolSignals:
 def apply_plan(sim: ClusterSim, plan: Plan, *, b: int = 0) -> None:
     """Write a plan's fields into the objects that the HPA and node autoscaler kernels read.
 
-    A plan that holds changes nothing. Fields of controllers that the stack does not run (NodePool
-    weight, consolidateAfter, budgets, CapacityBuffer) have no reader yet and are left alone.
+    A plan that holds changes nothing. NodePool weight, consolidateAfter and budgets are Karpenter's; a
+    CapacityBuffer has no reader yet and is left alone.
     """
     if plan.hold:
         return
@@ -127,6 +129,7 @@ def apply_plan(sim: ClusterSim, plan: Plan, *, b: int = 0) -> None:
             sim.hpa_specs[b][w] = spec
     for index, pool in enumerate(sim.cases[b].scenario.cluster.node_pools):
         _write_pool(sim, b, index, len(pool.zones), plan)
+    _write_karpenter(sim, b, plan)
 
 
 def _write_pool(sim: ClusterSim, b: int, pool: int, zones: int, plan: Plan) -> None:
@@ -139,3 +142,19 @@ def _write_pool(sim: ClusterSim, b: int, pool: int, zones: int, plan: Plan) -> N
     if np.isfinite(high):
         a.clock.pool_max[b, pool] = int(high)
         a.groups.max_nodes[b, groups] = int(high)
+
+
+def _write_karpenter(sim: ClusterSim, b: int, plan: Plan) -> None:
+    """NodePool weight, consolidateAfter and budget, where the stack runs Karpenter. Nodes do not drift by it."""
+    if not isinstance(sim.cases[b].stack.nodes, Karpenter):
+        return
+    kp, pools, targets = sim.arrays.kp, sim.cases[b].scenario.cluster.node_pools, plan.targets
+    for index in range(len(pools)):
+        if np.isfinite(targets.consolidate_after_s[index]):
+            kp.after_s[b, index] = targets.consolidate_after_s[index]
+        if np.isfinite(targets.budget_share[index]):
+            rows, shares = budget_rows([NodeBudget(float(targets.budget_share[index]), True)])
+            kp.budget[b, index], kp.share[b, index] = 0, 0.0
+            kp.budget[b, index, 0], kp.share[b, index, 0] = rows[0], shares[0]
+    weights = [w if np.isfinite(w) else p.weight for w, p in zip(targets.weight, pools, strict=True)]
+    kp.pool_order[b, : len(pools)] = sorted(range(len(pools)), key=lambda i: (-weights[i], pools[i].name))

@@ -32,14 +32,15 @@ from envs.sim.state import F8, I1, I4, I8
     BACKLOG,
     OOM,
     USD,
-) = range(17)
-N_FIELDS = 17
+    BAD_LOST,
+) = range(18)
+N_FIELDS = 18
 # fields of a row, per node group
 NODE_S, NODE_USD, USED_USD, UNUSED_USD, IDLE_USD = range(5)
 N_GROUP_FIELDS = 5
 # fields of a row, per cluster
-PODS_STARTED, PODS_EVICTED, NODES_ADDED, NODES_REMOVED, REPLICA_CHANGES = range(5)
-N_CLUSTER_FIELDS = 5
+PODS_STARTED, PODS_EVICTED, NODES_ADDED, NODES_REMOVED, REPLICA_CHANGES, NODES_LOST, INTERRUPTIONS = range(7)
+N_CLUSTER_FIELDS = 7
 
 SERVICE, QUEUE, BATCH = 0, 1, 2
 
@@ -132,7 +133,11 @@ class Clock(NamedTuple):
     drain_since_s: F8  # (B, N) start of a drain; of a free slot when its last node was removed
     n_draining: I4  # (B,)
     n_booting: I4  # (B,)
+    api_delay_s: F8  # (B,) what a write to the API takes longer than usual
+    api_since_s: F8  # (B,) since when
     overflow: I4  # (B,) pods or nodes that found no slot: must stay 0
+    pod_event_s: F8  # (B, N) when a pod last came to or left a node; NaN = never
+    change_s: F8  # (B,) when that, or a node's arrival or end, last happened
 
 
 def empty_flow(b: int, w: int, g: int, history: int, cohorts: I4) -> Flow:

@@ -8,6 +8,7 @@ from typing import Any
 from envs.sim.backlog import batch_tick, queue_tick
 from envs.sim.flow import (
     BACKLOG,
+    BAD_LOST,
     BAD_NO_NODE,
     BAD_SATURATED,
     BAD_STARTING,
@@ -152,6 +153,8 @@ def serve_workload(s: Any, b: int, w: int, arrivals: float, tick: int, row: int,
     starting, pending = float(flow.n_starting[b, w]), float(flow.n_pending[b, w])
     saturated, late, homeless = 0.0, 0.0, 0.0
     kind = s.service.kind[b, w]
+    lost = lost_requests(s, b, w, arrivals, replicas)
+    arrivals -= lost
     if kind in (QUEUE, BATCH):
         good, bad, backlog, busy = _work(s, b, w, arrivals, replicas, tick, dt)
         saturated = bad
@@ -172,9 +175,11 @@ def serve_workload(s: Any, b: int, w: int, arrivals: float, tick: int, row: int,
     if flow.speed[b, w] < 1.0 and replicas > 0.0:  # what waits for CPU holds a slot and its memory
         per_pod = min(per_pod + backlog / replicas, v.slots[b, w])
     flow.mem_per_pod_gib[b, w] = v.mem_base_gib[b, w] + v.mem_slot_gib[b, w] * per_pod
-    _remember(s, b, w, arrivals, bad, replicas, tick, dt)
+    arrivals += lost
+    _remember(s, b, w, arrivals, bad + lost, replicas, tick, dt)
     if row >= 0:
         work = s.rows.work
+        work[b, row, BAD_LOST, w] += lost
         work[b, row, OFFERED, w] += arrivals
         work[b, row, GOOD, w] += good
         work[b, row, BAD_SATURATED, w] += saturated
@@ -191,6 +196,19 @@ def serve_workload(s: Any, b: int, w: int, arrivals: float, tick: int, row: int,
         work[b, row, MEM_USED_S, w] += flow.mem_per_pod_gib[b, w] * replicas * dt
         work[b, row, MEM_REQUESTED_S, w] += v.mem_request_gib[b, w] * bound
         work[b, row, BACKLOG, w] = backlog
+
+
+@inner
+def lost_requests(s: Any, b: int, w: int, arrivals: float, replicas: float) -> float:
+    """Requests of a service that go to pods of a dead node; what queues hold is taken up by others.
+
+    For the part of the tick in which D dead pods are listed beside `replicas` live ones: D / (D + replicas).
+    """
+    part = s.faults.dead_share[b, w]
+    if part <= 0.0 or s.service.kind[b, w] in (QUEUE, BATCH):
+        return 0.0
+    dead = s.faults.dead_pod_s[b, w] / (part * s.clock.tick_s[b])
+    return arrivals * part * dead / (dead + replicas)
 
 
 @inner

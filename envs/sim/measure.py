@@ -79,6 +79,16 @@ def fill_sample(s: Any, b: int, w: int, now_s: float, tick: int) -> None:
             seen.usage = int(value * 1000.0)
         else:
             _fill_pods(s, b, w, m, now_s, tick)
+        distort(seen, s.faults.telemetry[b, w])
+
+
+@inner
+def distort(seen: Any, factor: float) -> None:
+    """What broken telemetry makes of a sample: NaN = it is missing, else it is wrong by that factor."""
+    if math.isnan(factor):
+        seen.ok = False
+    elif factor != 1.0:
+        seen.usage = int(seen.usage * factor)
 
 
 @inner
@@ -171,6 +181,12 @@ def _group_pods(s: Any, b: int, w: int, m: int, now_s: float, sample_s: float) -
     return ready, unready, missing
 
 
+@inner
+def distorted(value: float, factor: float) -> float:
+    """Likewise of one value; -1 = unknown."""
+    return value if value < 0.0 else (-1.0 if math.isnan(factor) else value * factor)
+
+
 @kernel
 def measure_workloads(s: Any, b: int, now_s: float, tick: int, out: Any) -> None:
     """What a snapshot at now_s shows of every workload; out (5, W), NaN = unknown.
@@ -184,6 +200,8 @@ def measure_workloads(s: Any, b: int, now_s: float, tick: int, out: Any) -> None
         cpu = per_pod_milli(s, b, w, SIGNAL_CPU, sample_s, tick)
         mem = per_pod_milli(s, b, w, SIGNAL_MEMORY, sample_s, tick)
         rps = external_value(s, b, w, SIGNAL_RPS, now_s, tick)
+        wrong = s.faults.telemetry[b, w]
+        cpu, mem, rps = distorted(cpu, wrong), distorted(mem, wrong), distorted(rps, wrong)
         out[0, w] = cpu * 1e-3 if cpu >= 0.0 else math.nan
         out[1, w] = mem * 1e-3 / GIB if mem >= 0.0 else math.nan
         out[2, w] = rps if rps >= 0.0 else math.nan

@@ -35,7 +35,9 @@ def request_node(nodes: Any, groups: Any, clock: Any, rng: Any, b: int, g: int, 
     nodes.first_pod[b, n] = -1
     nodes.created_s[b, n] = now_s
     clock.claim_until_s[b, n] = -math.inf
+    clock.pod_event_s[b, n] = math.nan
     nodes.ready_s[b, n] = now_s + lognormal(rng, b, RNG_BOOT, groups.boot_mean_s[b, g], groups.boot_cv[b, g])
+    nodes.ready_s[b, n] += clock.api_delay_s[b]
     clock.live_nodes[b, g] += 1
     clock.node_extra_s[b, g] -= now_s - (tick_end_s - clock.tick_s[b])
     clock.n_booting[b] += 1
@@ -46,6 +48,7 @@ def request_node(nodes: Any, groups: Any, clock: Any, rng: Any, b: int, g: int, 
 def make_node_ready(nodes: Any, clock: Any, b: int, n: int) -> None:
     """A booting node registers; unschedulable pods get another look."""
     nodes.phase[b, n] = NODE_READY
+    clock.change_s[b] = max(clock.change_s[b], nodes.ready_s[b, n])
     clock.n_booting[b] -= 1
     clock.retry[b] = 1
 
@@ -80,6 +83,7 @@ def remove_node(nodes: Any, clock: Any, b: int, n: int, now_s: float, tick_end_s
     if lived < MINIMUM_BILLED_S:
         clock.node_extra_s[b, g] += MINIMUM_BILLED_S - lived
     clock.drain_since_s[b, n] = now_s
+    clock.change_s[b] = max(clock.change_s[b], now_s)
     nodes.group[b, n] = -1
     nodes.phase[b, n] = NODE_FREE
     nodes.free[b, nodes.n_free[b]] = n

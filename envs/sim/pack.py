@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -11,17 +12,39 @@ import numpy as np
 from envs.cluster import ClusterSpec, Workload
 from envs.controllers.cluster_autoscaler import empty_ca_output, empty_ca_state, pack_autoscaler
 from envs.controllers.hpa_pack import HpaDefaults, empty_hpa_sample, empty_hpa_state, pack_hpa
+from envs.controllers.karpenter_layout import empty_solve
+from envs.controllers.karpenter_pack import pack_karpenter
+from envs.controllers.karpenter_state import empty_state
 from envs.controllers.scaler_pack import ScalerCase, loop_events, pack_scalers
 from envs.controllers.scheduler import pack_profile, scheduler_scratch
+from envs.fault_plan import plan_of
 from envs.scenario import Scenario
 from envs.sim.backlog import BATCH_PERIOD_S, cohorts_needed
+from envs.sim.fault_state import (
+    DRAINS,
+    HEALS_ALWAYS,
+    HEALS_AT_ONCE,
+    HEALS_NOT,
+    IGNORES,
+    REBALANCES,
+    pack_faults,
+)
 from envs.sim.flow import BATCH, QUEUE, SERVICE, Clock, Service, empty_flow, empty_rows
-from envs.sim.pack_placement import GIB, node_groups, pack_placement, requests
+from envs.sim.pack_placement import GIB, node_groups, pack_placement, requests, topology_keys
 from envs.sim.queueing import load_tables
 from envs.sim.random import seed_streams
 from envs.sim.state import Groups, empty_nodes, empty_pods
 from envs.sim.world import Money, Scratch, Sim
-from envs.stack import ClusterAutoscaler, HpaBehavior, HpaSpec, ScalingRules, Stack, StaticReplicas
+from envs.stack import (
+    ClusterAutoscaler,
+    HpaBehavior,
+    HpaSpec,
+    Karpenter,
+    ScalingRules,
+    Stack,
+    StaticNodes,
+    StaticReplicas,
+)
 
 KINDS = {"service": SERVICE, "queue": QUEUE, "batch": BATCH}
 BALANCING = {"random": 0, "least_request": 1, "pooled": 2}
@@ -94,6 +117,8 @@ def pack(cases: Sequence[Case], *, rows: int, warmup_ticks: int) -> Sim:
         pool_max=clock.pool_max,
     )
     service = _pack_service(cases, W)
+    _write_hazards(cases, shapes, groups)
+    kp = _pack_karpenter(cases, shapes, (classes, topology, groups))
     scalers = pack_scalers([_scaler_case(c, warmup_ticks) for c in cases], hpa.spec["min_replicas"])
     return Sim(
         classes=classes,
@@ -107,6 +132,7 @@ def pack(cases: Sequence[Case], *, rows: int, warmup_ticks: int) -> Sim:
         clock=clock,
         money=_pack_money(groups),
         scratch=_scratch(B, W, N, P + loop_events(scalers, dt), G),
+        faults=pack_faults([plan_of(c.scenario, c.seed) for c in cases], [_manners(c.stack) for c in cases], W, G, N),
         rng=seed_streams([c.seed for c in cases]),
         tables=load_tables(),
         hpa=hpa,
@@ -118,8 +144,26 @@ def pack(cases: Sequence[Case], *, rows: int, warmup_ticks: int) -> Sim:
         ca_state=empty_ca_state(classes, topology, groups, nodes, pods),
         ca_out=empty_ca_output(groups, nodes),
         static_replicas=_static(cases, W),
+        kp=kp,
+        kp_solve=empty_solve(kp, *_solve_size(cases, N, P), classes.req.shape[2]),
+        kp_state=empty_state(B, N, clock.pool_max.shape[1], G, _first_loop(cases, warmup_ticks)),
         scalers=scalers,
     )
+
+
+SPOT_HANDLING = {"ignore": IGNORES, "drain": DRAINS, "rebalance": REBALANCES}
+
+
+def _manners(stack: Stack) -> tuple[int, int]:
+    """Whether node groups replace what they lost, and what is done about spot notices."""
+    return _heals(stack), SPOT_HANDLING[stack.spot_notice]
+
+
+def _heals(stack: Stack) -> int:
+    """Cloud groups (ASG, MIG, VMSS) start a new machine for one that died; Karpenter's nodes are in no group."""
+    if isinstance(stack.nodes, StaticNodes):
+        return HEALS_ALWAYS
+    return HEALS_AT_ONCE if isinstance(stack.nodes, ClusterAutoscaler) else HEALS_NOT
 
 
 def _reserve(cases: Sequence[Case]) -> HpaSpec | None:
@@ -128,6 +172,37 @@ def _reserve(cases: Sequence[Case]) -> HpaSpec | None:
         return None
     longest = ScalingRules(stabilization_s=1800)
     return HpaSpec(behavior=HpaBehavior(scale_up=ScalingRules(), scale_down=longest))
+
+
+def _write_hazards(cases: Sequence[Case], shapes: Any, groups: Groups) -> None:
+    """Interruptions per node-hour of spot groups, which a provider weighs beside the price."""
+    for b, case in enumerate(cases):
+        for g, group in enumerate(shapes[b]):
+            if group.capacity_type == "spot":
+                groups.hazard[b, g] = case.scenario.spot.hazard_per_h(group.machine)
+
+
+def _pack_karpenter(cases: Sequence[Case], shapes: Any, arrays: Any) -> Any:
+    settings = [c.stack.nodes if isinstance(c.stack.nodes, Karpenter) else None for c in cases]
+    clusters = [c.scenario.cluster for c in cases]
+    labels = [[g.labels for g in s] for s in shapes]
+    epoch = [datetime.fromisoformat(c.scenario.start_utc).timestamp() for c in cases]
+    return pack_karpenter(settings, clusters, arrays, labels, topology_keys(clusters), epoch)
+
+
+def _solve_size(cases: Sequence[Case], N: int, P: int) -> tuple[int, int]:
+    """Node and pod slots of Karpenter's simulation; next to nothing where no stack runs it."""
+    return (N, P) if any(isinstance(c.stack.nodes, Karpenter) for c in cases) else (1, 1)
+
+
+def _first_loop(cases: Sequence[Case], warmup: int) -> Any:
+    """Time of Karpenter's first disruption loop, at a phase of its own; inf where it does not run."""
+    out = np.full(len(cases), np.inf)
+    for b, case in enumerate(cases):
+        if isinstance(case.stack.nodes, Karpenter):
+            phase = float(np.random.default_rng([case.seed, 104]).uniform(0, 1))
+            out[b] = -warmup * case.scenario.tick_s + phase * case.stack.nodes.poll_s
+    return out
 
 
 def _static(cases: Sequence[Case], W: int) -> Any:
@@ -258,7 +333,11 @@ def _pack_clock(
         drain_since_s=np.zeros((B, N)),
         n_draining=np.zeros(B, i4),
         n_booting=np.zeros(B, i4),
+        api_delay_s=np.zeros(B),
+        api_since_s=np.full(B, -np.inf),
         overflow=np.zeros(B, i4),
+        pod_event_s=np.full((B, N), np.nan),
+        change_s=np.full(B, -np.inf),
     )
 
 

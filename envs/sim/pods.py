@@ -107,6 +107,14 @@ def _deactivate(clock: Any, b: int, p: int) -> None:
 
 
 @inner
+def _note_event(clock: Any, b: int, n: int, now_s: float) -> None:
+    """A pod came to node n or left it: node autoscalers leave a node alone for a while after that."""
+    if not clock.pod_event_s[b, n] > now_s:
+        clock.pod_event_s[b, n] = now_s
+    clock.change_s[b] = max(clock.change_s[b], now_s)
+
+
+@inner
 def bind_pod(
     pods: Any, flow: Any, clock: Any, service: Any, classes: Any, topology: Any, nodes: Any, rng: Any,
     b: int, p: int, n: int, now_s: float,
@@ -121,7 +129,7 @@ def bind_pod(
     pods.bound_s[b, p] = max(now_s, pods.created_s[b, p])  # a tick's second round of events looks back
     pods.phase[b, p] = POD_STARTING
     delay_s = lognormal(rng, b, RNG_START, service.start_mean_s[b, w], service.start_cv[b, w])
-    pods.ready_s[b, p] = pods.bound_s[b, p] + delay_s
+    pods.ready_s[b, p] = pods.bound_s[b, p] + delay_s + clock.api_delay_s[b]
     head = nodes.first_pod[b, n]
     pods.next_n[b, p] = head
     pods.prev_n[b, p] = -1
@@ -131,6 +139,7 @@ def bind_pod(
     flow.n_pending[b, w] -= 1
     flow.n_starting[b, w] += 1
     flow.bound_in_group[b, w, nodes.group[b, n]] += 1
+    _note_event(clock, b, n, pods.bound_s[b, p])
     _activate(clock, b, p)
 
 
@@ -171,6 +180,7 @@ def terminate_pod(
     pods.phase[b, p] = POD_TERMINATING
     count_pod(topology, nodes, b, w, pods.node[b, p], -1)
     pods.gone_s[b, p] = now_s + service.grace_s[b, w]
+    _note_event(clock, b, pods.node[b, p], now_s)
     _activate(clock, b, p)
 
 
@@ -183,9 +193,24 @@ def restart_pod(
     flow.n_ready[b, w] -= 1
     flow.ready_pod_s[b, w] -= tick_end_s - now_s
     flow.n_starting[b, w] += 1
+    start_again(
+        pods, clock, b, p, now_s + lognormal(rng, b, RNG_START, service.start_mean_s[b, w], service.start_cv[b, w])
+    )
+
+
+@inner
+def start_again(pods: Any, clock: Any, b: int, p: int, ready_s: float) -> None:
+    """Pod p's container starts on its node, to be ready at ready_s."""
     pods.phase[b, p] = POD_STARTING
-    pods.ready_s[b, p] = now_s + lognormal(rng, b, RNG_START, service.start_mean_s[b, w], service.start_cv[b, w])
+    pods.ready_s[b, p] = ready_s
     _activate(clock, b, p)
+
+
+@inner
+def stop_starting(pods: Any, clock: Any, b: int, p: int) -> None:
+    """A starting pod will never be ready: its node is lost."""
+    pods.ready_s[b, p] = math.inf
+    _deactivate(clock, b, p)
 
 
 @inner
@@ -203,6 +228,7 @@ def finish_pod(pods: Any, flow: Any, clock: Any, classes: Any, nodes: Any, b: in
         pods.prev_n[b, nxt] = prv
     flow.n_terminating[b, w] -= 1
     flow.bound_in_group[b, w, nodes.group[b, n]] -= 1
+    _note_event(clock, b, n, pods.gone_s[b, p])
     _deactivate(clock, b, p)
     _free_pod(pods, b, p)
     clock.retry[b] = 1

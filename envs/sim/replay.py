@@ -13,7 +13,7 @@ import math
 from typing import Any, NamedTuple
 
 from envs.controllers.hpa import hpa_sync
-from envs.controllers.hpa_pack import SIGNAL_CPU, TOTAL_AVERAGE, TOTAL_VALUE
+from envs.controllers.hpa_pack import NO_PODS, SIGNAL_CPU, TOTAL_AVERAGE, TOTAL_VALUE
 from envs.sim.jit import inner, kernel
 from envs.sim.measure import RATE_AGE_S, RATE_WINDOW_S, RESOURCE_WINDOW_S, SCRAPE_S
 from envs.sim.service import service_tick
@@ -53,6 +53,7 @@ class ReplayState(NamedTuple):
     due: I4  # (W, R, K) pods that become ready in tick t, at t % K
     due_s: F8  # (W, R, K) their ready seconds within that tick
     fresh: I4  # (W, R, H) pods that became ready in tick t and still run
+    fresh_s: F8  # (W, R, H) mean time at which they did
     cum_cpu_s: F8  # (W, R, H) cumulative core-seconds
     cum_ready_s: F8  # (W, R, H) cumulative ready pod-seconds
 
@@ -99,6 +100,8 @@ def _tick(s: Any, arrivals: Any, w: int, r: int, i: int, tick: int, dt: float) -
     x, v, spent = s.state, s.workloads, s.spent
     h, slot = tick % x.fresh.shape[2], tick % x.due.shape[2]
     born = x.due[w, r, slot]
+    if born > 0:
+        x.fresh_s[w, r, h] = (tick + 1) * dt - x.due_s[w, r, slot] / born
     ready_s = x.ready[w, r] * dt + x.due_s[w, r, slot]
     x.ready[w, r] += born
     x.starting[w, r] -= born
@@ -141,9 +144,10 @@ def _sync(s: Any, arrivals: Any, w: int, r: int, i: int, tick: int, now_s: float
     x = s.state
     for m in range(s.hpa.spec[w, r].n_metrics):
         _fill(s, arrivals, w, r, m, i, tick, now_s, dt)
-    s.hpa_sample.pods_ready[w, r] = x.ready[w, r]
+    alive = x.ready[w, r] + x.starting[w, r]
+    s.hpa_sample.pods_ready[w, r] = x.ready[w, r] if alive > 0 else NO_PODS
     have = x.replicas[w, r]
-    want = hpa_sync(s.hpa, s.hpa_state, s.hpa_sample, w, r, now_s, have, x.ready[w, r] + x.starting[w, r])
+    want = hpa_sync(s.hpa, s.hpa_state, s.hpa_sample, w, r, now_s, have, alive)
     if want == have:
         return 0.0
     x.replicas[w, r] = want
@@ -181,7 +185,7 @@ def _fill(s: Any, arrivals: Any, w: int, r: int, m: int, i: int, tick: int, now_
     seen.missing = missing
     seen.unready = unready + x.starting[w, r]
     seen.ready = x.ready[w, r] - missing - unready
-    seen.usage = int(each) * seen.ready
+    seen.usage = (int(each) if by_rate else math.ceil(each - 1e-9)) * seen.ready  # as in envs.sim.measure
 
 
 @inner
@@ -203,17 +207,20 @@ def _offered(arrivals: Any, w: int, at: int, ticks: int) -> float:
 def _young(s: Any, w: int, r: int, m: int, tick: int, now_s: float, sample_s: float, dt: float) -> Any:
     """(ready pods without a sample, ready pods whose CPU sample does not count yet); see classify_pod.
 
-    Pods that became ready in a tick count as of its middle.
+    Pods that became ready in one tick count as of their mean time.
     """
     x, spec = s.state, s.hpa.spec[w, r]
     missing, unready = 0, 0
     by_readiness = s.hpa.metric[w, r, m].by_readiness != 0
     h, back = x.fresh.shape[2], tick
     while back > tick - h:
-        since_s = (back + 0.5) * dt
-        if since_s + RESOURCE_WINDOW_S <= sample_s:
+        if (back + 1) * dt + RESOURCE_WINDOW_S <= sample_s:
             break
         n = x.fresh[w, r, back % h]
+        since_s = x.fresh_s[w, r, back % h]
+        if n == 0 or since_s + RESOURCE_WINDOW_S <= sample_s:
+            back -= 1
+            continue
         if since_s > sample_s:
             missing += n
         elif by_readiness and since_s - s.workloads.start_mean_s[w] + spec.cpu_initialization_s > now_s:
@@ -232,8 +239,10 @@ def _start(s: Any, w: int, r: int, n: int, tick: int, now_s: float, dt: float) -
         at = min(math.floor(due_s / dt), tick + slots - 1)
         within_s = max((at + 1) * dt - due_s, 0.0)
         if at <= tick:
+            before = x.fresh[w, r, tick % h]
+            x.fresh_s[w, r, tick % h] = (x.fresh_s[w, r, tick % h] * before + due_s) / (before + 1)
+            x.fresh[w, r, tick % h] = before + 1
             x.ready[w, r] += 1
-            x.fresh[w, r, tick % h] += 1
             gained += within_s
         else:
             x.starting[w, r] += 1

@@ -28,6 +28,7 @@ def timeline_of(sim: ClusterSim, names: Names, first_tick: int, ticks: int, *, b
         bad_saturated=work[:, f.BAD_SATURATED],
         bad_starting=work[:, f.BAD_STARTING],
         bad_no_node=work[:, f.BAD_NO_NODE],
+        bad_lost=work[:, f.BAD_LOST],
         ready=work[:, f.READY_S] / seconds,
         desired=work[:, f.DESIRED_S] / seconds,
         pending=work[:, f.PENDING_S] / seconds,
@@ -50,4 +51,6 @@ def timeline_of(sim: ClusterSim, names: Names, first_tick: int, ticks: int, *, b
         nodes_added=cluster[:, f.NODES_ADDED],
         nodes_removed=cluster[:, f.NODES_REMOVED],
         replica_changes=cluster[:, f.REPLICA_CHANGES],
+        nodes_lost=cluster[:, f.NODES_LOST],
+        interruptions=cluster[:, f.INTERRUPTIONS],
     )

@@ -93,7 +93,7 @@ def _preempt(s: Any, b: int, mark: int, now_s: float, row: int, tick_end_s: floa
             continue
         if s.classes.priority[b, w] <= s.clock.lowest_priority[b]:
             continue
-        n = find_preemption(s.classes, s.topology, s.groups, s.nodes, pods, b, w, s.scheduler)
+        n = find_preemption(s.classes, s.topology, s.groups, s.nodes, pods, s.flow, b, w, s.scheduler)
         if n < 0:
             s.scratch.failed[b, w] = -mark
         else:

@@ -6,6 +6,7 @@ from typing import Any
 
 from envs.sim.billing import bill_tick
 from envs.sim.events import run_events
+from envs.sim.faults import count_dead_endpoints
 from envs.sim.jit import inner, kernel
 from envs.sim.load import serve_workload, set_speeds
 from envs.sim.memory import enforce_memory
@@ -28,6 +29,7 @@ def run_ticks(s: Any, arrivals: Any, first: int, last: int, tick0: int, ticks_pe
             row = (tick // ticks_per_row) % rows if tick >= 0 else -1
             _start_tick(s, b, dt)
             run_events(s, b, tick, row)
+            count_dead_endpoints(s, b, tick * dt, (tick + 1) * dt)
             set_speeds(s, b, arrivals, i, dt)
             for w in range(arrivals.shape[2]):
                 serve_workload(s, b, w, arrivals[b, i, w], tick, row, dt)

@@ -36,7 +36,7 @@ class Scratch(NamedTuple):
 
 
 class Sim(NamedTuple):
-    """A batch of clusters. `hpa*` and `ca*` are the controllers' own configuration and memory."""
+    """A batch of clusters. `hpa*`, `ca*` and `kp*` are the controllers' own configuration and memory."""
 
     classes: Classes
     topology: Topology
@@ -49,6 +49,7 @@ class Sim(NamedTuple):
     clock: Clock
     money: Money
     scratch: Scratch
+    faults: Any  # envs.sim.fault_state.Faults
     rng: Any  # (B, N_STREAMS) uint64
     tables: Any  # envs.sim.queueing.QueueTables
     hpa: Any  # envs.controllers.hpa.HpaArrays
@@ -60,4 +61,7 @@ class Sim(NamedTuple):
     ca_state: Any
     ca_out: Any
     static_replicas: I4  # (B, W) fixed count, -1 = the HPA decides
+    kp: Any  # envs.controllers.karpenter_layout.KpConfig
+    kp_solve: Any
+    kp_state: Any  # envs.controllers.karpenter_state.KpState
     scalers: Any  # envs.controllers.scaler_pack.Scalers

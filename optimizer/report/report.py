@@ -54,11 +54,12 @@ def render(result: WhatIf, *, command: str = "") -> str:
         lines=lines,
         has_bound="above_bound" in result.table,
         slo_bound=_slo_bound(result.table),
-        max_usd=max(line.cost_usd for line in lines) or 1.0,
+        max_usd=max(line.list_usd for line in lines) or 1.0,
         split=_money_split(result.by_pool),
         budgets=_budgets(result),
         hidden_workloads=max(0, len(about.scenario.cluster.workloads) - MAX_WORKLOADS),
         worst=[_worst(result.worst_hours, line.row) for line in lines[:MAX_ROWS]],
+        faults=_faults(result),
         parts=[(title, _parts(frame, title)) for title, frame in _frames(result)],
         stacks=_stacks(result),
         differences=differing_settings(_stacks(result)),
@@ -103,6 +104,8 @@ def _template() -> Any:
         "describe": describe,
         "yaml": _yaml,
         "budget": _budget_text,
+        "more": whatif_words.more,
+        "more_usd": whatif_words.more_usd,
         "budget_class": _budget_class,
     }
     environment.globals |= {"saving": whatif_words.saving, "reasons": words.REASONS}
@@ -166,6 +169,30 @@ def _budget_class(left: float) -> str:
 
 def _worst(frame: pd.DataFrame, row: int) -> list[Any]:
     return list(frame[frame["row"] == row].itertuples())
+
+
+def _faults(result: WhatIf) -> list[dict[str, Any]]:
+    """Lines of the resilience table: a fault, and per row of the grid what it cost, with its heat from 0 to 5."""
+    frame = result.resilience
+    about = {fault.name: words.describe_fault(fault) for fault in result.about.scenario.faults}
+    lines = []
+    for name in dict.fromkeys(frame["fault"]):
+        own = {item.row: item for item in frame[frame["fault"] == name].itertuples()}
+        worst = max(*(item.extra_bad for item in own.values()), 1.0)
+        cells = [own.get(row) for row in result.table["row"]]
+        lines.append({
+            "name": name,
+            "about": about.get(name, ""),
+            "cells": [(cell, _heat(cell.extra_bad, cell.requests, worst)) if cell else None for cell in cells],
+        })  # fmt: skip
+    return lines
+
+
+def _heat(extra: float, requests: float, worst: float) -> str:
+    """Pale where next to nothing was lost; else by the share of the line's worst."""
+    if extra < 1e-5 * requests or extra < 1.0:
+        return "f0"
+    return "f" + str(min(1 + int(4 * extra / worst), 4))
 
 
 def _parts(frame: pd.DataFrame, column: str) -> list[tuple[str, list[float]]]:

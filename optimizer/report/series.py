@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from optimizer.cell_tables import REASONS
 from optimizer.report.words import label
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def _row(result: WhatIf, line: Any, seed: int, step: int) -> dict[str, Any]:
 
 def _workload(part: pd.DataFrame, length: pd.Series[float], step: int) -> dict[str, list[float]]:
     seconds = 3600.0 * length.loc[part["hour"]].to_numpy()
-    bad = part[["bad_saturated", "bad_starting", "bad_no_node"]].sum(axis=1).to_numpy()
+    bad = part[[f"bad_{reason}" for reason in REASONS]].sum(axis=1).to_numpy()
     return {
         "load": _means(part["offered"].to_numpy() / seconds, step),
         "capacity": _means(part["capacity_rps"].to_numpy(), step),

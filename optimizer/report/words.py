@@ -7,12 +7,16 @@ from typing import Any
 
 import pandas as pd
 
+from envs.faults import Fault
+from envs.quantities import format_duration
 from optimizer.whatif_words import count, dollars, percent
+from optimizer.whatif_words import names as whatif_names
 
 REASONS = {
     "saturated": "Saturated",
     "starting": "Pods starting",
     "no_node": "No node",
+    "lost": "Node lost",
 }
 
 
@@ -73,6 +77,40 @@ def _against(row: Any, base: Any) -> str:
     return text if pd.isna(low) else text + interval
 
 
+def describe_fault(fault: Fault) -> str:
+    """What a fault was and when: "zone us-east-1a, day 3 14:00, 45 min"."""
+    when = _when(fault)
+    what = {
+        "node-crash": f"{_many(fault.nodes, 'node')}{f' of {fault.pool}' if fault.pool else ''}"
+        if fault.at_s is not None
+        else f"{fault.per_node_hour:g} per node and hour",
+        "zone-loss": f"zone {fault.zone}",
+        "pod-crash-loop": f"{percent(fault.share, 0)} of the pods of {_those(fault.workloads, 'all workloads')}",
+        "slow-image-pulls": f"starts take x{fault.factor:g}, {_those(fault.workloads, 'all workloads')}",
+        "api-slowness": f"every write {fault.delay_s:g} s late",
+        "telemetry-gap": f"no samples of {_those(fault.workloads, 'all workloads')}",
+        "telemetry-garbage": f"samples x{fault.factor:g} of {_those(fault.workloads, 'all workloads')}",
+        "price-change": f"x{fault.factor:g}, {_those((fault.capacity_type or '', *fault.instance_types), 'all nodes')}",
+        "flash-crowd": f"load x{fault.factor:g} on {_those(fault.workloads, 'all workloads')}",
+    }[fault.kind]
+    return f"{what}, {when}"
+
+
+def _those(names: tuple[str, ...], every: str) -> str:
+    given = [name for name in names if name]
+    return whatif_names(given, 3) if given else every
+
+
+def _when(fault: Fault) -> str:
+    if fault.per_node_hour > 0:
+        return "at random"
+    length = "" if not 0 < fault.duration_s < float("inf") else f", {format_duration(fault.duration_s)}"
+    if fault.at_s is None:
+        return f"{fault.per_day:g} a day{length}"
+    day, rest = divmod(int(fault.at_s), 86_400)
+    return f"day {day + 1}, {rest // 3600:02d}:{rest % 3600 // 60:02d}{length}"
+
+
 def main_reason(hour: Any) -> str:
     """Key of REASONS that most of the hour's bad requests fall under."""
     return max(REASONS, key=lambda key: getattr(hour, f"bad_{key}"))
@@ -89,6 +127,7 @@ _CAUSES = {
     "saturated": "{share} because every replica was ready and still too busy",
     "starting": "{share} because new pods were still starting",
     "no_node": "{share} because pods waited for a node",
+    "lost": "{share} because they were sent to pods of a node that had died",
 }
 
 

@@ -101,11 +101,40 @@ def month() -> list[Row]:
     ]
 
 
-def run_month() -> float:
+def run_month(stack: str = "hpa-default") -> float:
     """Wall seconds of the frozen 30-day scenario."""
     began = time.perf_counter()
-    rollout(load_scenario("bench"), load_stack("hpa-default"), 1)
+    rollout(load_scenario("bench"), load_stack(stack), 1)
     return time.perf_counter() - began
+
+
+def month_karpenter() -> list[Row]:
+    """The same month with Karpenter in place of the Cluster Autoscaler."""
+    code = "from tests.bench.__main__ import run_month; print(run_month('karpenter'))"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    seconds = float(out[-1])
+    return [Row("30 days x 500 workloads, Karpenter", seconds, "s", "<= 90", seconds <= 90)]
+
+
+def consolidation() -> list[Row]:
+    """One disruption loop over 5,000 nodes with pods on all of them: survey, multi-node, every single node."""
+    seconds, nodes = run_consolidation()
+    return [Row(f"consolidation pass over {nodes:,} nodes", 1000 * seconds, "ms", "<= 1,000", seconds <= 1)]
+
+
+def run_consolidation(nodes: int = 5000) -> tuple[float, int]:
+    """Wall seconds of a pass that looks at every node and finds nothing to move (the slowest one), best of three."""
+    from tests.bench.consolidation import full_cluster, one_pass
+
+    sim = full_cluster(nodes)
+    if one_pass(sim.view) != nodes:
+        raise RuntimeError("not every node is a candidate that has to stay")
+    best = float("inf")
+    for _ in range(3):
+        began = time.perf_counter()
+        one_pass(sim.view)
+        best = min(best, time.perf_counter() - began)
+    return best, int((sim.arrays.nodes.group[0] >= 0).sum())
 
 
 def scaled(scenario: Scenario, factor: int) -> Scenario:
@@ -197,13 +226,33 @@ def demo() -> list[Row]:
     return [Row("make demo after set-up", seconds, "s", "<= 60", seconds <= 60)]
 
 
+def tune() -> list[Row]:
+    """Trials of a stack on the web shop (12 services, 14 days) that 10 minutes on all cores are enough for."""
+    from envs.suite import load_suite
+    from optimizer.tune import ROUND, Search
+    from optimizer.tune import tune as run
+    from optimizer.tune_trials import Workers
+
+    search = Search(load_stack("hpa-default"), load_suite("webshop"), trials=2 * ROUND)
+    with Workers(None, lambda _: None) as workers:
+        run(replace(search, trials=ROUND), workers, [], lambda _: None)  # processes started, kernels loaded
+        began = time.perf_counter()
+        run(search, workers, [], lambda _: None)
+        seconds = time.perf_counter() - began
+    trials = 600.0 * search.trials / seconds
+    return [Row("tune: trials of 12 services x 14 days", trials, "in 10 min", ">= 200", trials >= 200)]
+
+
 PARTS: dict[str, Callable[[], list[Row]]] = {
     "help": commands,
     "one": one_cluster,
     "batch": batch,
     "growth": growth,
     "month": month,
+    "month-karpenter": month_karpenter,
+    "consolidation": consolidation,
     "replay": replay,
+    "tune": tune,
     "demo": demo,
 }
 

@@ -13,7 +13,7 @@ DOCS_PAGE = Path(__file__).resolve().parents[2] / "docs" / "conformance.md"
 INTRO = """\
 # Conformance
 
-How closely the simulated HPA, scheduler and Cluster Autoscaler follow the real ones. Each case was recorded
+How closely the simulated HPA, scheduler, Cluster Autoscaler and Karpenter follow the real ones. Each case was recorded
 from the real code: inputs and results of its own tests, of its functions over random inputs, or (HPA) of the
 whole controller run in virtual time, where the replica count must be exact at every step. The functions
 under test are the ones that the simulator runs; the adapters in `tests/conformance/` only build their inputs.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from envs.controllers import (
@@ -127,5 +128,5 @@ def decide(
 def solve(config: Any, classes: Any, topology: Any, groups: Any, nodes: Any, state: Any, b: int, most: int) -> int:
     _start(groups, nodes, state, b)
     for w in range(config.rank.shape[1]):
-        _items(config, state, b, w, 1)
-    return _place(config, classes, topology, groups, nodes, state, b, most)
+        _items(state, b, w, 1)
+    return _place(config, classes, topology, groups, nodes, state, b, most, math.inf, False)

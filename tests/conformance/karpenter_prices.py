@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import gzip
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,19 +14,12 @@ from envs.controllers.karpenter_price import ON_DEMAND, RESERVED, SPOT
 from envs.matching import Requirement, matches_labels
 from tests.conformance import karpenter_kernels as kernels
 from tests.conformance.cases import Case, Result, left_out, same, verdict
+from tests.conformance.catalogs import CATALOGS
 
 CAPACITY = {"reserved": RESERVED, "spot": SPOT, "on-demand": ON_DEMAND}
 CAPACITY_KEY, ZONE_KEY = "karpenter.sh/capacity-type", "topology.kubernetes.io/zone"
 TYPE_KEY = "node.kubernetes.io/instance-type"
-VECTORS = Path(__file__).parent / "vectors"
 DECISIONS = {NOTHING: "no-op", DELETE: "delete", REPLACE: "replace"}
-
-
-@cache
-def catalogs() -> Mapping[str, Any]:
-    """Instance types by catalog id."""
-    with gzip.open(VECTORS / "catalogs.jsonl.gz", "rt", encoding="utf-8") as lines:
-        return {c["id"]: c["types"] for c in map(json.loads, lines)}
 
 
 @dataclass
@@ -114,7 +103,7 @@ def decision_case(case: Case) -> Result:
     c = case.input
     options = c.get("replacement_options")
     if options is None:
-        options = catalogs()[c["replacement_options_catalog"]] if "replacement_options_catalog" in c else []
+        options = CATALOGS[c["replacement_options_catalog"]] if "replacement_options_catalog" in c else []
     needs = c.get("replacement_requirements") or []
     if any(r.get("min_values") and r["key"] != TYPE_KEY for r in needs):
         return left_out("minValues on another key than the instance type: node pools here list their types")

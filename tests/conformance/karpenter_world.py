@@ -28,7 +28,8 @@ from envs.controllers.karpenter_layout import (
 )
 from envs.matching import Requirement, Selector, matches_labels, tolerates
 from envs.sim.state import NODE_BOOTING, Classes, Groups, Nodes, Topology
-from tests.conformance.karpenter_prices import CAPACITY, CAPACITY_KEY, TYPE_KEY, ZONE_KEY, catalogs, offering_fields
+from tests.conformance.catalogs import CATALOGS
+from tests.conformance.karpenter_prices import CAPACITY, CAPACITY_KEY, TYPE_KEY, ZONE_KEY, offering_fields
 from tests.conformance.scheduler_cases import empty_world, selector_of, taints_of, tolerations_of
 
 HOSTNAME = "kubernetes.io/hostname"
@@ -190,7 +191,7 @@ def pool_rows(pool: Mapping[str, Any], index: int, keys: Mapping[str, set[str]])
     fixed = {r.key for r in rules if r.key not in (ZONE_KEY, CAPACITY_KEY)}
     overhead = pool["daemon_overhead"][0]["overhead"] if pool["daemon_overhead"] else {}
     open_keys = [k for k in keys if k not in (ZONE_KEY, CAPACITY_KEY, HOSTNAME)]
-    for number, machine in enumerate(catalogs()[pool["catalog"]]):
+    for number, machine in enumerate(CATALOGS[pool["catalog"]]):
         known = {k for k in fixed if machine["labels"].get(k) or k == TYPE_KEY}
         if any(not label_values(k, machine, rules, keys.get(k, set())) for k in known):
             continue
@@ -383,7 +384,8 @@ def _config(
         capacity=np.array([[CAPACITY[r.kind] for r in rows] or [0]], np.int64),
         pool_order=np.arange(len(pools), dtype=np.int64)[None], limit=np.zeros((1, L, R + 1), np.int64),
         policy=np.zeros((1, L), np.int64), after_s=nothing, expire_s=nothing.copy(),
-        budget=np.zeros((1, L, 1, 12), np.int64), share=np.zeros((1, L, 1)), rank=rank, cost=np.ones((1, W)),
+        budget=np.zeros((1, L, 1, 12), np.int64), share=np.zeros((1, L, 1)),
+        twin=np.arange(W)[None], rank=rank, cost=np.ones((1, W)),
         n_steps=np.array([[len(s) - 1 for s in steps]], np.int64), compat=compat, term=term, plain=plain,
         pod_domain=pod_domain, pod_asks=pod_asks, known=known, pool_domain=pool_domain, pool_asks=pool_asks,
     )  # fmt: skip

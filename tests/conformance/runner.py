@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.conformance.cases import Adapter, Case, Result, failed, left_out
+from tests.conformance.catalogs import read_catalogs
 from tests.conformance.topics import ADAPTERS, NOT_MODELLED
 
 VECTORS = Path(__file__).parent / "vectors"
@@ -107,6 +108,8 @@ def judge(case: Case, adapters: Mapping[str, Adapter] = ADAPTERS) -> Result:
 
 def run(folder: Path = VECTORS, adapters: Mapping[str, Adapter] = ADAPTERS) -> dict[str, TopicReport]:
     """Every case in the folder; one report per topic, by name."""
+    read_catalogs(VECTORS)
+    read_catalogs(folder)
     reports: dict[str, TopicReport] = {}
     for path in topic_files(folder):
         for case in read_cases(path):

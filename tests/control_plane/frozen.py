@@ -22,22 +22,26 @@ from envs.scenario import Scenario
 from envs.scenario_expand import expand_document
 from envs.scenario_file import load_scenario, scenario_path
 from envs.stack import ClusterAutoscaler, HpaSpec, Stack, StaticNodes, StaticReplicas
-from envs.stack_file import document_of, load_stack
+from envs.stack_file import document_of, load_stack, stack_names
 from envs.yaml_reader import read_yaml
 
 Json = dict[str, Any]
 LOAD_FILE = "load.csv"
 DAY_S = 86_400.0
+LEAST_MINUTES = 5.0  # the shortest horizon of a scenario
 
 
 def freeze(name: str, *, stack_name: str | None, minutes: float, warmup_s: float, nodes: str) -> tuple[Json, Json]:
     """(scenario document, load) of `minutes` of a scenario file or gallery name under one stack.
 
-    nodes: "as-is", or "fixed" / "karpenter" to replace the stack's node autoscaler. Raises InputError for
-    what the control plane here cannot play.
+    nodes: "as-is", "fixed" or "karpenter": the last two replace the stack's node autoscaler, and as it is, the
+    Cluster Autoscaler is replaced by Karpenter, as no real one can run here. Raises InputError for what cannot be
+    played.
     """
     scenario = load_scenario(name)
     stack = load_stack(stack_name) if stack_name is not None else scenario.stacks[0]
+    if minutes < LEAST_MINUTES:
+        raise InputError(scenario.source, "--minutes", minutes, f"must be at least {LEAST_MINUTES:g}")
     stack = dataclasses.replace(stack, nodes=_nodes_of(stack, nodes))
     _check(scenario, stack)
     ticks = round(minutes * 60.0 / scenario.tick_s)
@@ -79,15 +83,13 @@ def uses_karpenter(stack: Stack) -> bool:
 def _nodes_of(stack: Stack, nodes: str) -> Any:
     if nodes == "fixed":
         return StaticNodes()
-    if nodes == "karpenter" and not uses_karpenter(stack):
-        return load_stack("karpenter-default").nodes
+    replaced = nodes == "karpenter" and not uses_karpenter(stack)
+    if replaced or isinstance(stack.nodes, ClusterAutoscaler):
+        return load_stack("karpenter").nodes if "karpenter" in stack_names() else StaticNodes()
     return stack.nodes
 
 
 def _check(scenario: Scenario, stack: Stack) -> None:
-    if isinstance(stack.nodes, ClusterAutoscaler):
-        mend = "there is no real Cluster Autoscaler here; add --nodes karpenter or --nodes fixed"
-        raise InputError(scenario.source, f"stack {stack.name}", "nodes", mend)
     if not isinstance(stack.replicas, HpaSpec | StaticReplicas):
         mend = "only the HPA and fixed replicas can be played"
         raise InputError(scenario.source, f"stack {stack.name}", "replicas", mend)

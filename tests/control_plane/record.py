@@ -216,7 +216,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True, help="file to write, .jsonl.gz")
     parser.add_argument("--speed", type=int, default=1, help="times faster than life, 1-5; 1 with Karpenter")
     parser.add_argument("--stack", help="stack name or file; default the scenario's first")
-    nodes = "replace the stack's node autoscaler; needed where it is the Cluster Autoscaler"
+    nodes = "replace the stack's node autoscaler; as it is, Karpenter stands in for the Cluster Autoscaler"
     parser.add_argument("--nodes", choices=("as-is", "fixed", "karpenter"), default="as-is", help=nodes)
     parser.add_argument("--warmup", type=float, default=WARMUP_S / 60, help="scenario minutes before time 0")
     options = parser.parse_args()

@@ -49,9 +49,10 @@ def simulate(recording: Recording, scenario: Scenario, *, seed: int | None = Non
     types = [(g.machine.name, g.capacity_type) for g in node_groups(scenario.cluster)]
     for tick in range(sim.tick, ticks):
         before = sim.arrays.flow.spec_replicas[0, :n].copy()
-        due = looks.set(tick)
+        due = looks.set()
         sim.clear_rows()
         sim.run(demand.arrivals(tick, 1))
+        looks.count()
         if tick == first:
             sim.arrays.service.start_mean_s[0] = start_s
         if tick >= 0:
@@ -63,37 +64,41 @@ def simulate(recording: Recording, scenario: Scenario, *, seed: int | None = Non
 class Looks:
     """Makes the simulated HPA controller look at each workload when the real one did.
 
-    A sync's time is cycle x period + the workload's phase; the phase is set anew before every tick. The period
-    is that of the recording's median, so that the k-th looks of both stay in one cycle.
+    Before every tick, each workload's next look is given as its phase in cycle 0, in the order of their times;
+    after it, those that were run are counted. After the recording's last look they go on by its median period.
     """
 
     def __init__(self, sim: ClusterSim, recording: Recording, n: int) -> None:
-        self.clock, self.n, self.dt = sim.arrays.clock, n, sim.tick_s
+        self.clock, self.n = sim.arrays.clock, n
         self.times = sync_times(recording, n, float(self.clock.hpa_period_s[0]))
         gaps = np.concatenate([np.diff(own) for own in self.times])
         self.period = float(np.median(gaps)) if len(gaps) else float(self.clock.hpa_period_s[0])
         self.clock.hpa_period_s[0] = self.period
-        start_s = sim.tick * sim.tick_s
-        self.first = int(np.ceil(start_s / self.period))
-        for w, own in enumerate(self.times):
-            if own:
-                self.clock.hpa_phase_s[0, w] = own[0] - self.first * self.period
-        self.clock.hpa_order[0] = np.argsort(self.clock.hpa_phase_s[0], kind="stable")
-        self.clock.hpa_next[0] = self.first * self.clock.hpa_order.shape[1]
+        self.start_s = sim.tick * sim.tick_s + self.clock.hpa_phase_s[0].copy()
+        self.done = np.zeros(len(self.start_s), np.int64)
 
-    def set(self, tick: int) -> list[float]:
-        """Phases for the looks that are due next; the time of each workload's next look."""
-        order = self.clock.hpa_order[0]
-        cycle, position = divmod(int(self.clock.hpa_next[0]), len(order))
-        due = [0.0] * self.n
-        for place, w in enumerate(order[:]):
-            mine = cycle if place >= position else cycle + 1
-            at = mine - self.first
-            if w < self.n:
-                if at < len(self.times[w]):
-                    self.clock.hpa_phase_s[0, w] = self.times[w][at] - mine * self.period
-                due[w] = mine * self.period + float(self.clock.hpa_phase_s[0, w])
+    def set(self) -> list[float]:
+        """Put down the next look of each workload; its time."""
+        due = [self._next(w) for w in range(len(self.done))]
+        self.clock.hpa_phase_s[0] = due
+        self.clock.hpa_order[0] = np.argsort(due, kind="stable")
+        self.clock.hpa_next[0] = 0
         return due
+
+    def count(self) -> None:
+        """Note which looks the tick has run."""
+        width = len(self.done)
+        for place, w in enumerate(self.clock.hpa_order[0]):
+            self.done[w] += max(0, -((place - int(self.clock.hpa_next[0])) // width))
+
+    def _next(self, w: int) -> float:
+        own = self.times[w] if w < self.n else []
+        k = int(self.done[w])
+        if k < len(own):
+            return own[k]
+        if own:
+            return own[-1] + (k - len(own) + 1) * self.period
+        return float(self.start_s[w]) + k * self.period
 
 
 def _note_tick(course: Course, sim: ClusterSim, tick: int, types: list[tuple[str, str]]) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from envs.errors import InputError
 from envs.scenario_file import load_scenario
+from envs.stack_file import stack_names
 from tests.control_plane.bindings import check_bindings
 from tests.control_plane.compare import match_changes, onsets
 from tests.control_plane.course import Change, add_span, as_steps
@@ -42,9 +43,16 @@ def test_a_frozen_scenario_needs_no_other_file_and_has_the_same_load() -> None:
     assert all(len(column) == 41 for column in load["columns"])
 
 
+def test_karpenter_stands_in_for_the_cluster_autoscaler() -> None:
+    document, _ = freeze("webshop", **FROZEN)
+    assert document["stacks"][0]["nodes"]["kind"] == ("karpenter" if "karpenter" in stack_names() else "static")
+    document, _ = freeze("webshop", **{**FROZEN, "nodes": "fixed"})
+    assert document["stacks"][0]["nodes"]["kind"] == "static"
+
+
 def test_what_cannot_be_played_is_refused_with_the_mend() -> None:
-    with pytest.raises(InputError, match="--nodes"):
-        freeze("webshop", **FROZEN)
+    with pytest.raises(InputError, match="at least 5"):
+        freeze("webshop", **{**FROZEN, "minutes": 4.0})
     with pytest.raises(InputError, match="longer than the scenario"):
         freeze(str(SCENARIOS / "smoke.yaml"), **{**FROZEN, "minutes": 600.0})
     with pytest.raises(InputError, match="services and queues"):

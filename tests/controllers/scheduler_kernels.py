@@ -56,6 +56,6 @@ def schedule_one(
 
 @kernel
 def find_preemption(
-    classes: Any, topology: Any, groups: Any, nodes: Any, pods: Any, b: int, w: int, scratch: Any
+    classes: Any, topology: Any, groups: Any, nodes: Any, pods: Any, counts: Any, b: int, w: int, scratch: Any
 ) -> int:
-    return _find_preemption(classes, topology, groups, nodes, pods, b, w, scratch)
+    return _find_preemption(classes, topology, groups, nodes, pods, counts, b, w, scratch)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from envs.sim.state import (
     NODE_DRAINING,
     NODE_FREE,
     NODE_READY,
+    POD_PENDING,
     POD_READY,
     POD_STARTING,
     POD_TERMINATING,
@@ -41,6 +43,14 @@ class Shape:
     pods: int = 40
 
 
+class PodCounts(NamedTuple):
+    """Living pods by class, (1, W), as envs.sim.flow.Flow keeps them."""
+
+    n_ready: np.ndarray
+    n_starting: np.ndarray
+    n_pending: np.ndarray
+
+
 @dataclass(frozen=True)
 class World:
     """One cluster (b = 0)."""
@@ -50,6 +60,16 @@ class World:
     groups: Groups
     nodes: Nodes
     pods: Pods
+
+    def counts(self) -> PodCounts:
+        """Recounted from the pods themselves."""
+        classes = np.arange(self.classes.priority.shape[1])
+        phase, owner = self.pods.phase[0], self.pods.workload[0]
+
+        def count(wanted: int) -> np.ndarray:
+            return ((owner[:, None] == classes) & (phase[:, None] == wanted)).sum(axis=0, dtype=np.int32)[None]
+
+        return PodCounts(count(POD_READY), count(POD_STARTING), count(POD_PENDING))
 
     def selected(self, s: int) -> list[int]:
         """Classes that selector s matches."""

@@ -55,7 +55,7 @@ class Setup:
         return w.classes, w.topology, w.groups, w.nodes
 
     def loop(self, now_s: float) -> None:
-        args = (self.world.pods, self.cfg, self.state, self.out, self.rng, 0, now_s)
+        args = (self.world.pods, self.world.counts(), self.cfg, self.state, self.out, self.rng, 0, now_s)
         ca_loop(*self.tuples, *args)
 
     def world_bytes(self) -> bytes:

@@ -50,7 +50,7 @@ class Scheduler:
 
     def preempt(self, w: int) -> tuple[int, list[int]]:
         x = self.world
-        n = find_preemption(x.classes, x.topology, x.groups, x.nodes, x.pods, 0, w, self.scratch)
+        n = find_preemption(x.classes, x.topology, x.groups, x.nodes, x.pods, x.counts(), 0, w, self.scratch)
         return n, self.scratch.victims[0, : self.scratch.n_victims[0]].tolist()
 
 

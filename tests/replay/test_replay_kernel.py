@@ -13,12 +13,12 @@ from envs.replay_run import Price, ReplayRun, Rows
 from envs.scenario import GeneratedDemand, NoiseModel, Scenario
 from envs.setpoints import candidates
 from envs.sim.cluster_sim import ClusterSim
-from envs.sim.flow import BAD_SATURATED, BAD_STARTING, CPU_USED_S, DESIRED_S, READY_S
+from envs.sim.flow import BAD_SATURATED, BAD_STARTING, CPU_USED_S, DESIRED_S
 from envs.sim.pack import Case
 from envs.stack import HpaMetric, HpaSpec, Stack, StaticNodes
 from envs.stack_file import load_stack
 
-TICK_S = 15.0
+TICK_S, HOUR = 15.0, 240
 PRICE = Price(0.05, 0.0, 90.0)
 SERVICES = (
     Workload("few-slots", ServiceModel(2, 0.26, 0.8, 0.2, 3.0), cpu_request=1.6, max_replicas=60, start_delay_cv=0.0),
@@ -52,7 +52,7 @@ def whole_simulator(stack: Stack, arrivals: np.ndarray) -> ClusterSim:
     return sim
 
 
-@pytest.mark.parametrize("name", ["hpa-cpu-60", "hpa-default", "rps-target"])
+@pytest.mark.parametrize("name", ["hpa-cpu-60", "rps-target"])
 def test_a_row_does_what_the_whole_simulator_does_where_nodes_never_lack(name: str) -> None:
     stack = replace(load_stack(name), nodes=StaticNodes())
     arrivals = waves(SERVICES, 960)
@@ -64,15 +64,15 @@ def test_a_row_does_what_the_whole_simulator_does_where_nodes_never_lack(name: s
     run = ReplayRun(rows, tick_s=TICK_S)
     run._sim.workloads.phase_s[:] = sim.arrays.clock.hpa_phase_s[0]
     run._sim.workloads.metric_age_s[:] = sim.arrays.service.metric_age_s[0]
-    spent = run.advance(arrivals)
-    work = sim.arrays.rows.work[0].sum(axis=0)
+    run.advance(arrivals[:HOUR])  # the simulator's first pods still have to start
+    spent = run.advance(arrivals[HOUR:])
+    work = sim.arrays.rows.work[0][HOUR // 20 :].sum(axis=0)
     bad = work[BAD_SATURATED] + work[BAD_STARTING]
-    offered = arrivals.sum(axis=0)
+    offered = arrivals[HOUR:].sum(axis=0)
+    assert spent.cpu_s[:, 0] == pytest.approx(work[CPU_USED_S], rel=1e-9)
     assert spent.pod_s[:, 0] == pytest.approx(work[DESIRED_S], rel=0.01)
-    assert spent.cpu_s[:, 0] == pytest.approx(work[CPU_USED_S], rel=0.01)
-    assert np.abs(spent.bad[:, 0] - bad).max() / offered.max() < 0.003
-    assert bad.max() / offered.max() > 0.003  # there was something to get wrong
-    assert work[READY_S].min() > 0
+    assert spent.bad[:, 0] / offered == pytest.approx(bad / offered, abs=1e-9)
+    assert (bad / offered).min() > 0.01  # there was something to get wrong
 
 
 def grid_rows(beliefs: tuple[float, ...]) -> list[Rows]:

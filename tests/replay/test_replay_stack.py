@@ -117,6 +117,14 @@ def test_time_zero_knows_the_trace_before_the_horizon_and_not_a_tick_more(folder
     assert np.isnan(plan.targets.hpa_min_replicas).all()  # set-points only
 
 
+def test_a_minute_that_was_not_measured_is_not_a_minute_without_load(folder: Path, often: Stack) -> None:
+    load_file(folder, spike=1.0)
+    control = ReplayControl(load_scenario(folder / "pair.yaml"), often, 1)
+    seen = control._known(np.array([[5.0, 7.0], [np.nan, 8.0], [np.nan, np.nan]]))
+    assert seen.tolist() == [[5.0, 7.0], [5.0, 8.0], [5.0, 8.0]]
+    assert control._known(np.array([[np.nan, 9.0]])).tolist() == [[5.0, 9.0]]
+
+
 def test_replay_in_a_what_if_is_reproducible_and_never_forgotten(folder: Path, often: Stack) -> None:
     load_file(folder, spike=1.5)
     scenario = load_scenario(folder / "pair.yaml")

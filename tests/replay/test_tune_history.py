@@ -6,19 +6,22 @@ import csv
 import gzip
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
 
+from envs.calibration import Interval
 from envs.history import read_history
 from envs.scenario_file import load_scenario
 from envs.stack import HpaMetric, HpaSpec, Stack
 from envs.stack_file import load_stack
 from optimizer import cli
-from optimizer.from_history import Options, Replayed, replay_history
+from optimizer.from_history import Options, Outcome, Replayed, believed, replay_history
 from policies.replay_table import load
+from tests.replay.measured import CAPACITY, measured, write
 
 ROOT = Path(__file__).parents[2]
 DEMO = ROOT / "envs" / "data" / "load" / "aiops2018_demo.csv.gz"
@@ -149,6 +152,27 @@ def test_a_capacity_believed_too_high_costs_little_under_the_ensemble_and_much_w
     point, ensemble = regret((1.0,)), regret((0.85, 1.0, 1.15))
     assert ensemble < point
     assert ensemble < 0.25
+
+
+def test_capacity_comes_from_the_history_where_it_tells(folder: Path) -> None:
+    """The scenario says 80 requests/s a replica; the minutes say 66.7, and each belief is about that."""
+    write(folder / "cart.csv", measured(1.2))
+    scenario, stack = load_scenario(folder / "pair.yaml"), load_stack("hpa-default")
+    history = read_history([folder / "cart.csv"])
+    told = replay_history(scenario, stack, history, Options(days=1)).outcomes[0]
+    assert told.calibrated is not None
+    assert told.workload.service.capacity_rps == pytest.approx(CAPACITY, rel=0.06)
+    assert told.points[20].spec.metrics[0].target != replay_today(folder).points[20].spec.metrics[0].target
+    quiet = replay_history(scenario, stack, history, Options(days=1, calibrate=False)).outcomes[0]
+    assert quiet.calibrated is None
+    assert quiet.workload.service.capacity_rps == 80.0
+    wide = replace(told.calibrated, capacity_rps=Interval(50.0, 66.0, 99.0))
+    assert believed(wide, (0.85, 1.0, 1.15)) == pytest.approx((50 / 66, 1.0, 99 / 66))
+    assert believed(replace(wide, capacity_rps=Interval(63, 66, 69)), (0.85, 1.0, 1.15)) == (0.85, 1.0, 1.15)
+
+
+def replay_today(folder: Path) -> Outcome:
+    return replayed(folder, days=1).outcomes[0]
 
 
 def test_the_command_writes_patches_that_kubectl_would_take(folder: Path, trimtab: Run) -> None:

@@ -13,6 +13,7 @@ from envs.sim.state import (
     NODE_BOOTING,
     NODE_DRAINING,
     NODE_FREE,
+    NODE_LOST,
     NODE_READY,
     POD_FREE,
     POD_PENDING,
@@ -59,11 +60,13 @@ def check_pods(s: Any, b: int, now_s: float) -> None:
         assert np.isinf(p.gone_s[b, i]) == (phase != POD_TERMINATING)
         if phase == POD_PENDING:
             continue
-        assert n.phase[b, node] in (NODE_READY, NODE_DRAINING), "a pod is on a node that is not there"
+        assert n.phase[b, node] in (NODE_READY, NODE_DRAINING, NODE_LOST), "a pod is on a node that is not there"
         assert s.classes.fits_group[b, w, n.group[b, node]], "selector or taint was ignored"
         assert p.created_s[b, i] <= p.bound_s[b, i] <= now_s
         if phase == POD_READY:
             assert p.bound_s[b, i] <= p.ready_s[b, i] <= now_s
+        elif phase == POD_STARTING and n.phase[b, node] == NODE_LOST:
+            assert p.ready_s[b, i] <= s.faults.lost_s[b, node] or np.isinf(p.ready_s[b, i])
         elif phase == POD_STARTING:
             assert p.ready_s[b, i] > now_s - 1e-6, "a pod that should be ready still starts"
         else:
@@ -93,7 +96,8 @@ def check_lists(s: Any, b: int) -> None:
             members = walk(s.nodes.first_pod[b, n], p.next_n[b], p.prev_n[b])
             assert sorted(members) == np.flatnonzero((p.node[b] == n) & (p.phase[b] != POD_FREE)).tolist()
     active = s.clock.active[b, : s.clock.n_active[b]].tolist()
-    assert sorted(active) == pods_in(s, b, POD_STARTING, POD_TERMINATING)
+    lost = [i for i in pods_in(s, b, POD_STARTING) if s.nodes.phase[b, p.node[b, i]] == NODE_LOST]
+    assert sorted([*active, *lost]) == pods_in(s, b, POD_STARTING, POD_TERMINATING)
     assert s.clock.active_at[b, active].tolist() == list(range(len(active)))
     assert np.count_nonzero(s.clock.active_at[b] >= 0) == len(active)
 
@@ -147,10 +151,12 @@ def check_flow(s: Any, b: int) -> None:
     per_group = np.bincount(n.group[b, live], minlength=s.groups.price.shape[1])
     assert np.array_equal(s.clock.live_nodes[b], per_group)
     assert s.clock.n_booting[b] == np.count_nonzero(n.phase[b] == NODE_BOOTING)
+    assert s.faults.n_lost[b] == np.count_nonzero(n.phase[b] == NODE_LOST)
     assert s.clock.n_draining[b] == np.count_nonzero(n.phase[b] == NODE_DRAINING)
     per_pool = np.bincount(s.groups.pool[b], weights=per_group, minlength=s.clock.pool_max.shape[1])
     assert np.all(per_pool <= s.clock.pool_max[b]), "a pool is over its maximum"
-    assert np.all(per_group >= s.groups.min_nodes[b]), "a group is under its minimum"
+    if np.isinf(s.faults.time_s[b, 0]):  # a fault may take nodes below it
+        assert np.all(per_group >= s.groups.min_nodes[b]), "a group is under its minimum"
 
 
 def check_anti_affinity(s: Any, b: int) -> None:

@@ -191,7 +191,8 @@ def test_headline_without_an_interval_or_an_alternative():
 
 def hour(**changes):
     numbers = {
-        "bad": 100.0, "bad_saturated": 20.0, "bad_starting": 78.0, "bad_no_node": 2.0, "workload": "web",
+        "bad": 100.0, "bad_saturated": 20.0, "bad_starting": 78.0, "bad_no_node": 2.0, "bad_lost": 0.0,
+        "workload": "web",
         "load_rps": 300.0, "load_before_rps": 100.0, "capacity_rps": 280.0, "ready": 7.0, "ready_before": 3.0,
         "pods_started": 4.0, "nodes_added": 1.0, "nodes_removed": 0.0,
     }  # fmt: skip

@@ -1,0 +1,131 @@
+"""Karpenter's look at every node: what it costs to disrupt, who is a candidate, what budgets leave. Compiled."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from envs.controllers.disruption import pdb_allowed
+from envs.controllers.karpenter_balanced import BALANCE_K, can_pass
+from envs.controllers.karpenter_budget import EMPTY, UNDERUTILIZED, pool_budget, under_consolidate_after
+from envs.controllers.karpenter_cost import NODE_BASE_COST, add_pod_cost, savings_ratio, sort_by_ratio
+from envs.controllers.karpenter_layout import BALANCED, EPOCH_S
+from envs.controllers.karpenter_state import (
+    COST,
+    COSTED_S,
+    HELD_BACK,
+    NOMINATED_UNTIL,
+    ORDER,
+    P_EMPTY,
+    P_LEAVING,
+    P_NODES,
+    P_UNDER,
+    POOL_COST,
+    POOL_USD,
+)
+from envs.sim.jit import inner
+from envs.sim.state import NODE_BOOTING, NODE_DRAINING, NODE_READY, POD_TERMINATING
+
+BLOCKS, STAYS = 1, 2  # drain codes: do-not-disrupt, and pods of DaemonSets
+
+
+@inner
+def work_out_cost(s: Any, b: int, n: int, now_s: float) -> None:
+    """Disruption cost of node n from its pods, and whether one of them must not be disrupted."""
+    cost, held_back = NODE_BASE_COST, 0
+    p = s.nodes.first_pod[b, n]
+    while p >= 0:
+        w = s.pods.workload[b, p]
+        if s.pods.phase[b, p] != POD_TERMINATING and s.classes.drain_code[b, w] != STAYS:
+            cost = add_pod_cost(cost, s.kp.cost[b, w])
+            held_back = 1 if s.classes.drain_code[b, w] == BLOCKS else held_back
+        p = s.pods.next_n[b, p]
+    s.kp_state.node_s[b, COST, n] = cost
+    s.kp_state.node_s[b, COSTED_S, n] = now_s
+    s.kp_state.node[b, HELD_BACK, n] = held_back
+
+
+@inner
+def pods_may_go(s: Any, b: int, n: int) -> bool:
+    """Whether the disruption budget of every pod on node n allows an eviction now."""
+    p = s.nodes.first_pod[b, n]
+    while p >= 0:
+        w = s.pods.workload[b, p]
+        bound = s.pods.phase[b, p] != POD_TERMINATING and s.classes.pdb_kind[b, w] != 0
+        if bound and pdb_allowed(s.classes, b, w, s.flow.n_ready[b, w], s.flow.spec_replicas[b, w]) < 1:
+            return False
+        p = s.pods.next_n[b, p]
+    return True
+
+
+@inner
+def is_candidate(s: Any, b: int, n: int, now_s: float) -> bool:
+    """Whether node n may be consolidated: ready, no pods expected, quiet for long enough, nothing that forbids it."""
+    if s.nodes.phase[b, n] != NODE_READY or s.kp_state.node_s[b, NOMINATED_UNTIL, n] > now_s:
+        return False
+    after_s = s.kp.after_s[b, s.groups.pool[b, s.nodes.group[b, n]]]
+    if math.isinf(after_s) or s.kp_state.node[b, HELD_BACK, n] != 0:
+        return False
+    return not under_consolidate_after(now_s, s.clock.pod_event_s[b, n], s.nodes.ready_s[b, n], after_s)
+
+
+@inner
+def survey(s: Any, b: int, now_s: float) -> int:
+    """Costs, totals, budgets; candidates by falling ratio in ORDER: their number.
+
+    Karpenter knows no minimum; a pool's min_nodes holds for every stack, so no more nodes than are above it
+    are candidates.
+    """
+    node_s, pool, pool_usd = s.kp_state.node_s[b], s.kp_state.pool[b], s.kp_state.pool_usd[b]
+    phase, group, event_s, created_s = s.nodes.phase[b], s.nodes.group[b], s.clock.pod_event_s[b], s.nodes.created_s[b]
+    pool[:] = 0
+    pool_usd[:] = 0.0
+    hi = s.nodes.hi[b]
+    for n in range(hi):
+        g = group[n]
+        if g < 0:
+            continue
+        costed_s, pool_index = node_s[COSTED_S, n], s.groups.pool[b, g]
+        if costed_s < created_s[n] or costed_s <= event_s[n]:
+            work_out_cost(s, b, n, now_s)
+        pool_usd[POOL_USD, pool_index] += s.groups.price[b, g]
+        pool_usd[POOL_COST, pool_index] += node_s[COST, n]
+        if phase[n] != NODE_BOOTING:
+            pool[P_NODES, pool_index] += 1
+            pool[P_LEAVING, pool_index] += 1 if phase[n] != NODE_READY else 0
+    find_budgets(s, b, now_s)
+    count, spare = 0, s.kp_state.spare[b]
+    for g in range(spare.shape[0]):
+        spare[g] = s.clock.live_nodes[b, g] - s.groups.min_nodes[b, g]
+    for n in range(hi):
+        spare[max(group[n], 0)] -= 1 if phase[n] == NODE_DRAINING else 0
+    for n in range(hi):
+        s.kp_state.ratio[b, n] = -1.0
+        if is_candidate(s, b, n, now_s) and spare[group[n]] > 0 and passes_filter(s, b, n):
+            spare[group[n]] -= 1
+            s.kp_state.ratio[b, n] = savings_ratio(s.groups.price[b, group[n]], node_s[COST, n])
+            count += 1
+    sort_by_ratio(s.kp_state.ratio[b], s.kp_state.node[b, ORDER], hi)
+    return count
+
+
+@inner
+def find_budgets(s: Any, b: int, now_s: float) -> None:
+    """What each pool's budgets leave for empty and for underutilized nodes."""
+    pool, unix_s = s.kp_state.pool[b], now_s + s.kp.flag[b, EPOCH_S]
+    for k in range(pool.shape[1]):
+        rows, shares, count, leaving = s.kp.budget[b, k], s.kp.share[b, k], pool[P_NODES, k], pool[P_LEAVING, k]
+        pool[P_EMPTY, k] = pool_budget(rows, shares, count, leaving, EMPTY, unix_s)
+        pool[P_UNDER, k] = pool_budget(rows, shares, count, leaving, UNDERUTILIZED, unix_s)
+        s.kp_state.balanced[b, k] = s.kp.policy[b, k] == BALANCED
+
+
+@inner
+def passes_filter(s: Any, b: int, n: int) -> bool:
+    """Whether a Balanced pool could approve of node n's removal at all."""
+    g = s.nodes.group[b, n]
+    pool = s.groups.pool[b, g]
+    if s.kp.policy[b, pool] != BALANCED:
+        return True
+    totals, cost = s.kp_state.pool_usd[b], s.kp_state.node_s[b, COST, n]
+    return can_pass(s.groups.price[b, g], cost, totals[POOL_USD, pool], totals[POOL_COST, pool], BALANCE_K)

@@ -1,0 +1,269 @@
+"""Karpenter in the simulator: provisioning, disruption, and what follows from them.
+
+Decisions are made by the kernels in envs/controllers/karpenter_*; here nodes are asked for, cordoned,
+drained and removed. A node that is to be replaced is cordoned at once and drained once its replacement is
+Ready; until then it holds its pods.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from envs.controllers.karpenter_claims import undo
+from envs.controllers.karpenter_cost import is_empty
+from envs.controllers.karpenter_decision import REPLACE
+from envs.controllers.karpenter_layout import (
+    BATCH_IDLE_S,
+    BATCH_MAX_S,
+    HAZARD_WEIGHT,
+    J_KIND,
+    J_ON_NODE,
+    J_WHERE,
+    LOOP_S,
+    N_CLAIMS,
+    N_JOURNAL,
+    VALIDATION_S,
+)
+from envs.controllers.karpenter_moves import find_command, place_waiting, still_valid
+from envs.controllers.karpenter_price import provider_choice
+from envs.controllers.karpenter_state import (
+    ACTION,
+    BATCH_S,
+    COMMAND,
+    COST,
+    EMPTINESS,
+    EXPIRED,
+    GIVEN_UP,
+    HOLD,
+    LIST,
+    LOOP_AT,
+    N_COMMAND,
+    NO_COMMAND,
+    NOMINATED_UNTIL,
+    NOTHING_S,
+    P_EMPTY,
+    P_UNDER,
+    PROVISION_AT,
+    REPLACED_BORN,
+    SEEN,
+)
+from envs.controllers.karpenter_survey import pods_may_go, survey
+from envs.sim.autoscale import drain_node, pool_room
+from envs.sim.flow import NODES_ADDED
+from envs.sim.jit import inner
+from envs.sim.nodes import request_node, start_drain, stop_drain
+from envs.sim.state import NODE_DRAINING, NODE_FREE, NODE_READY
+
+MOST_TYPES = 60  # sent to the provider, cheapest first
+NOMINATION_S = 20.0  # twice the longest batch window: pods are expected on a node for so long
+RETRY_S = 10.0  # a pending pod is looked at again
+REFRESH_S = 300.0  # a cluster where nothing happens is looked at again
+
+
+@inner
+def note_pending(s: Any, b: int, now_s: float) -> None:
+    """After the scheduler's turn: pods that found no node open or prolong the provisioner's batch window."""
+    if math.isinf(s.kp_state.clock[b, LOOP_AT]):
+        return
+    clock, pending = s.kp_state.clock[b], s.pods.n_pending[b]
+    if pending > s.kp_state.number[b, SEEN]:
+        if math.isinf(clock[PROVISION_AT]):
+            clock[BATCH_S] = now_s
+        clock[PROVISION_AT] = min(clock[BATCH_S] + s.kp.flag[b, BATCH_MAX_S], now_s + s.kp.flag[b, BATCH_IDLE_S])
+    s.kp_state.number[b, SEEN] = pending
+
+
+@inner
+def launch(s: Any, b: int, mask: Any, now_s: float, row: int, tick_end_s: float) -> int:
+    """Ask the provider for one of the offerings in the mask; the node's slot, -1 = none to be had."""
+    for h in range(mask.shape[0]):
+        mask[h] = mask[h] and s.faults.blocked[b, h] == 0
+    g = provider_choice(
+        mask, s.kp.kind[b], s.kp.capacity[b], s.groups.price[b], s.groups.hazard[b], s.clock.live_nodes[b],
+        s.kp.flag[b, HAZARD_WEIGHT], MOST_TYPES, s.kp_solve.kind_best[b],
+    )  # fmt: skip
+    if g < 0 or pool_room(s, b, s.groups.pool[b, g]) < 1:
+        return -1
+    n = request_node(s.nodes, s.groups, s.clock, s.rng, b, g, now_s, tick_end_s)
+    if n >= 0 and row >= 0:
+        s.rows.cluster[b, row, NODES_ADDED] += 1.0
+    return n
+
+
+@inner
+def nominate(s: Any, b: int, now_s: float) -> None:
+    """Pods are expected on the existing nodes that the solve used: they are not disrupted meanwhile."""
+    journal = s.kp_solve.journal[b]
+    for i in range(s.kp_solve.at[b, N_JOURNAL]):
+        if journal[J_KIND, i] == J_ON_NODE:
+            s.kp_state.node_s[b, NOMINATED_UNTIL, journal[J_WHERE, i]] = now_s + NOMINATION_S
+
+
+@inner
+def provision(s: Any, b: int, now_s: float, row: int, tick_end_s: float) -> None:
+    """One provisioning: nodes for the pods that wait and for those of nodes that are going."""
+    solve = s.kp_solve
+    place_waiting(s, b, solve.claim.shape[1])
+    nominate(s, b, now_s)
+    for c in range(solve.at[b, N_CLAIMS]):
+        launch(s, b, solve.mask[b, c], now_s, row, tick_end_s)
+    undo(s.kp, s.classes, s.topology, s.nodes, solve, b, 0)
+    waits = s.pods.n_pending[b] > 0 or s.clock.n_draining[b] > 0
+    s.kp_state.clock[b, PROVISION_AT] = now_s + RETRY_S if waits else math.inf
+    s.kp_state.clock[b, BATCH_S] = now_s + RETRY_S
+    s.kp_state.number[b, SEEN] = s.pods.n_pending[b]
+
+
+@inner
+def expect_pods_of(s: Any, b: int, now_s: float) -> None:
+    """Nodes start to drain: the provisioner looks at their pods soon."""
+    clock = s.kp_state.clock[b]
+    clock[PROVISION_AT] = min(clock[PROVISION_AT], now_s + s.kp.flag[b, BATCH_IDLE_S])
+
+
+@inner
+def node_joined(s: Any, b: int, n: int, now_s: float, row: int, tick_end_s: float) -> None:
+    """Node n is Ready: pods are expected on it, and the nodes that it replaces are drained."""
+    if math.isinf(s.kp_state.clock[b, LOOP_AT]):
+        return
+    s.kp_state.node_s[b, NOMINATED_UNTIL, n] = now_s + NOMINATION_S
+    for k in range(s.nodes.hi[b]):
+        held = s.nodes.phase[b, k] == NODE_DRAINING and s.kp_state.node[b, HOLD, k] == n + 1
+        if held and s.kp_state.node_s[b, REPLACED_BORN, k] == s.nodes.created_s[b, n]:
+            s.kp_state.node[b, HOLD, k] = 0
+            s.clock.drain_since_s[b, k] = now_s
+            drain_node(s, b, k, now_s, row, tick_end_s)
+            expect_pods_of(s, b, now_s)
+
+
+@inner
+def check_holds(s: Any, b: int) -> None:
+    """Nodes whose replacement is gone before it was Ready stay: uncordon them."""
+    if s.clock.n_draining[b] == 0:
+        return
+    for n in range(s.nodes.hi[b]):
+        hold = s.kp_state.node[b, HOLD, n]
+        if hold == 0:
+            continue
+        if s.nodes.phase[b, n] != NODE_DRAINING:
+            s.kp_state.node[b, HOLD, n] = 0
+            continue
+        born_s, phase = s.nodes.created_s[b, hold - 1], s.nodes.phase[b, hold - 1]
+        if phase == NODE_FREE or born_s != s.kp_state.node_s[b, REPLACED_BORN, n]:
+            s.kp_state.node[b, HOLD, n] = 0
+            stop_drain(s.nodes, s.clock, b, n)
+
+
+@inner
+def expire(s: Any, b: int, now_s: float, row: int, tick_end_s: float) -> None:
+    """Drain nodes that are older than their pool lets them be: no budget, nothing in their place first.
+
+    The nodes that were there at the start are of all ages, evenly (golden-ratio sequence by slot).
+    """
+    start_s = s.clock.first_tick[b] * s.clock.tick_s[b]
+    for n in range(s.nodes.hi[b]):
+        if s.nodes.phase[b, n] != NODE_READY:
+            continue
+        g = s.nodes.group[b, n]
+        limit_s = s.kp.expire_s[b, s.groups.pool[b, g]]
+        if math.isinf(limit_s) or s.clock.live_nodes[b, g] <= s.groups.min_nodes[b, g]:
+            continue
+        age_s = now_s - s.nodes.created_s[b, n]
+        if s.nodes.created_s[b, n] == start_s:
+            age_s += limit_s * ((n + 1) * 0.6180339887498949 % 1.0)
+        if age_s >= limit_s:
+            begin_drain(s, b, n, 0, now_s, row, tick_end_s)
+            s.kp_state.done[b, EXPIRED] += 1
+
+
+@inner
+def begin_drain(s: Any, b: int, n: int, hold: int, now_s: float, row: int, tick_end_s: float) -> None:
+    """Cordon node n; drain it now, or (hold = replacement slot + 1) once its replacement is Ready."""
+    start_drain(s.nodes, s.clock, b, n, now_s)
+    s.kp_state.node[b, HOLD, n] = hold
+    if hold > 0:
+        s.kp_state.node_s[b, REPLACED_BORN, n] = s.nodes.created_s[b, hold - 1]
+    else:
+        drain_node(s, b, n, now_s, row, tick_end_s)
+        expect_pods_of(s, b, now_s)
+
+
+@inner
+def list_command(s: Any, b: int, now_s: float) -> bool:
+    """LIST = nodes of the waiting command that may still be disrupted; False when it may not be carried out.
+
+    An emptiness command goes on with the nodes that are still empty, any other needs all of its nodes.
+    """
+    state, kept = s.kp_state, 0
+    count, empty = state.number[b, N_COMMAND], state.number[b, COMMAND] == EMPTINESS
+    plane = P_EMPTY if empty else P_UNDER
+    for i in range(count):
+        n = state.command[b, i]
+        ok = state.born_s[b, i] == s.nodes.created_s[b, n] and state.ratio[b, n] >= 0.0
+        if ok:
+            pool = s.groups.pool[b, s.nodes.group[b, n]]
+            ok = state.pool[b, plane, pool] > 0 and is_empty(state.node_s[b, COST, n]) == empty
+            ok = ok and (empty or pods_may_go(s, b, n))
+            state.pool[b, plane, pool] -= 1 if ok else 0
+        if ok:
+            state.node[b, LIST, kept] = n
+            kept += 1
+    state.number[b, N_COMMAND] = kept
+    return kept == count if not empty else kept > 0
+
+
+@inner
+def carry_out(s: Any, b: int, now_s: float, row: int, tick_end_s: float) -> bool:
+    """Check the command that has waited, and carry it out when nothing has changed."""
+    state = s.kp_state
+    survey(s, b, now_s)
+    if not list_command(s, b, now_s):
+        return False
+    kind, count, hold = state.number[b, COMMAND], state.number[b, N_COMMAND], 0
+    if kind != EMPTINESS and not still_valid(s, b):
+        return False
+    if state.number[b, ACTION] == REPLACE:
+        hold = launch(s, b, state.option[b], now_s, row, tick_end_s) + 1
+        if hold == 0:
+            return False
+    for i in range(count):
+        begin_drain(s, b, state.node[b, LIST, i], hold, now_s, row, tick_end_s)
+    state.done[b, kind] += 1
+    return True
+
+
+@inner
+def disrupt(s: Any, b: int, now_s: float, row: int, tick_end_s: float) -> None:
+    """One disruption loop: carry out what has waited for its validation, or look for something to do."""
+    state = s.kp_state
+    check_holds(s, b)
+    expire(s, b, now_s, row, tick_end_s)
+    if state.number[b, COMMAND] != NO_COMMAND:
+        if not carry_out(s, b, now_s, row, tick_end_s):
+            state.done[b, GIVEN_UP] += 1
+        state.number[b, COMMAND] = NO_COMMAND
+        state.clock[b, LOOP_AT] = now_s + 1.0  # upstream looks again at once
+        return
+    if quiet(s, b, now_s):
+        state.clock[b, LOOP_AT] = now_s + s.kp.flag[b, LOOP_S]
+        return
+    if find_command(s, b, survey(s, b, now_s)):
+        state.clock[b, LOOP_AT] = now_s + s.kp.flag[b, VALIDATION_S]
+    else:
+        state.clock[b, NOTHING_S] = now_s
+        state.clock[b, LOOP_AT] = now_s + s.kp.flag[b, LOOP_S]
+
+
+@inner
+def quiet(s: Any, b: int, now_s: float) -> bool:
+    """Whether nothing has happened since a loop that found nothing to do: it would find nothing again.
+
+    Nodes leave their quiet period, and nominations end, some time after the last event.
+    """
+    nothing_s = s.kp_state.clock[b, NOTHING_S]
+    longest_s = NOMINATION_S
+    for k in range(s.kp.after_s.shape[1]):
+        if not math.isinf(s.kp.after_s[b, k]):
+            longest_s = max(longest_s, s.kp.after_s[b, k])
+    return s.clock.change_s[b] + longest_s < nothing_s and now_s - nothing_s < REFRESH_S

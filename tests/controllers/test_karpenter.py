@@ -1,0 +1,119 @@
+"""Karpenter's rules against slow references, and the rules that a first implementation gets wrong."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from envs.cluster import NodeBudget
+from envs.controllers.karpenter_budget import EMPTY, UNLIMITED
+from envs.controllers.karpenter_pack import budget_rows
+from envs.controllers.karpenter_price import ON_DEMAND, SPOT
+from envs.cron import parse_cron
+from tests.conformance import karpenter_kernels as kernels
+from tests.controllers.karpenter_kernels import provider_choice
+
+SCHEDULES = (
+    "*/7 3-20/5 * * *",
+    "0 0 13 * 5",
+    "15 3 29 2 *",
+    "30 6 * * sun",
+    "@monthly",
+    "5 4 1,15 * *",
+    "59 23 * 12 *",
+)
+
+
+def fires(text: str, at: datetime) -> bool:
+    """Whether a schedule fires in a minute, field by field."""
+    m = parse_cron(text)
+    day, weekday = m.day >> at.day & 1, m.weekday >> (at.isoweekday() % 7) & 1
+    on_day = (day and weekday) if m.any_day else (day or weekday)
+    return bool(m.minute >> at.minute & 1 and m.hour >> at.hour & 1 and m.month >> at.month & 1 and on_day)
+
+
+@settings(deadline=None)
+@given(st.sampled_from(SCHEDULES), st.integers(1_700_000_000, 1_860_000_000), st.integers(1, 3 * 86_400))
+def test_a_window_is_open_when_the_schedule_fired_within_its_duration(text: str, now: int, duration: int) -> None:
+    rows, _ = budget_rows([NodeBudget(1, False, (), text, float(duration))])
+    start = datetime.fromtimestamp(now - now % 60, UTC)
+    want = False
+    for back in range(duration // 60 + 2):
+        at = start - timedelta(minutes=back)
+        if fires(text, at) and now - duration < at.timestamp() <= now:
+            want = True
+            break
+    assert bool(kernels.window_open(rows[0], float(now))) == want
+
+
+def test_a_window_opens_at_its_exact_start_and_is_closed_at_its_exact_end() -> None:
+    rows, _ = budget_rows([NodeBudget(1, False, (), "0 9 * * *", 3600.0)])
+    nine = datetime(2026, 3, 2, 9, tzinfo=UTC).timestamp()
+    assert [bool(kernels.window_open(rows[0], nine + s)) for s in (-1, 0, 3599, 3600)] == [False, True, True, False]
+
+
+def test_the_smallest_budget_counts_and_a_broken_one_stops_everything() -> None:
+    rows, shares = budget_rows([NodeBudget(0.1), NodeBudget(3, False, ("Empty",)), NodeBudget(1, False, ("Drifted",))])
+    assert kernels.pool_budget(rows, shares, 41, 0, EMPTY, 0.0) == 3
+    assert kernels.pool_budget(rows, shares, 21, 1, EMPTY, 0.0) == 2  # 10 % of 21 is 3, one is on its way
+    broken, none = budget_rows([NodeBudget(1, False, ("Drifted",), "whenever", 60.0)])
+    assert kernels.pool_budget(broken, none, 40, 0, EMPTY, 0.0) == 0
+    assert kernels.pool_budget(*budget_rows([]), 40, 0, EMPTY, 0.0) == UNLIMITED
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.floats(0.01, 5), st.floats(1, 50)), min_size=1, max_size=40))
+def test_candidates_are_sorted_by_falling_ratio_and_equal_ones_stay(pairs: list[tuple[float, float]]) -> None:
+    price, cost = (np.array(x, np.float64) for x in zip(*pairs, strict=True))
+    ratio, order = np.zeros(len(pairs)), np.zeros(len(pairs), np.int64)
+    kernels.sort_candidates(price, cost, ratio, order)
+    assert order.tolist() == sorted(range(len(pairs)), key=lambda i: -(price[i] / cost[i]))
+
+
+def test_a_type_is_as_dear_as_its_dearest_offering_of_what_would_be_launched() -> None:
+    kind, capacity = np.array([0, 0, 0, 1, 1]), np.array([SPOT, SPOT, ON_DEMAND, ON_DEMAND, ON_DEMAND])
+    price, mask = np.array([0.1, 0.3, 0.9, 0.2, 0.25]), np.ones(5, np.bool_)
+    first, worst, best = np.zeros(2, np.int64), np.zeros(2), np.zeros(2)
+    left = kernels.price_filter(mask, kind, capacity, price, first, worst, best, 0.3)
+    assert worst.tolist() == [0.3, 0.25]
+    assert (left, mask.tolist()) == (1, [False, False, False, True, True])  # 0.3 is not strictly below 0.3
+
+
+def test_the_provider_takes_spot_first_and_weighs_its_price_with_the_hazard() -> None:
+    kind, capacity = np.array([0, 1, 2]), np.array([SPOT, SPOT, ON_DEMAND])
+    price, hazard, live = np.array([0.10, 0.11, 0.05]), np.array([2e-4, 0.0, 0.0]), np.zeros(3, np.int64)
+
+    def taken(k: float, most: int = 60) -> int:
+        return int(provider_choice(np.ones(3, np.bool_), kind, capacity, price, hazard, live, k, most))
+
+    assert taken(0.0) == 0
+    assert taken(730.0) == 1  # 0.10 x (1 + 730 x 0.0002) = 0.1146
+    assert taken(730.0, most=1) == 2  # only the cheapest type is sent: that is the on-demand one
+    assert provider_choice(np.zeros(3, np.bool_), kind, capacity, price, hazard, live, 0.0, 60) == -1
+
+
+def test_equal_offerings_go_round_by_the_nodes_that_are_there() -> None:
+    same = np.zeros(3, np.int64)
+    live = np.array([2, 1, 1])
+    args = (np.ones(3, np.bool_), same, same + ON_DEMAND, np.ones(3), np.zeros(3), live, 0.0, 60)
+    assert provider_choice(*args) == 1
+
+
+@pytest.mark.parametrize(
+    ("priority", "cost"), [(0, 1.0), (2_000_000_000, 10.0), (-2_000_000_000, -10.0), (1 << 25, 2.0)]
+)
+def test_eviction_cost_is_clamped(priority: int, cost: float) -> None:
+    assert kernels.eviction_cost(0.0, float(priority)) == cost
+
+
+def test_balanced_needs_half_of_the_disruption_share() -> None:
+    assert kernels.move_score(1.0, 1.0, 10.0, 10.0) == 1.0
+    assert kernels.passes(kernels.move_score(1.0, 2.0, 10.0, 10.0), 2.0)
+    assert not kernels.passes(kernels.move_score(1.0, 2.1, 10.0, 10.0), 2.0)
+    assert kernels.move_score(-1.0, 2.0, 10.0, 10.0) == kernels.move_score(1.0, 2.0, 0.0, 10.0) == 0.0
+    assert math.isinf(kernels.move_score(1.0, 0.0, 10.0, 10.0))
