@@ -26,7 +26,7 @@ COLUMNS = ("bound_usd", "above_bound", "bound_at_slo_usd")
 
 
 def bounds_of(store: CellStore, cells: Sequence[Cell], *, tell: Callable[[int, int], None]) -> pd.DataFrame:
-    """One line per cell: row, seed, usd at the cell's own service level and usd_at_slo (NaN where no replica count meets an SLO).
+    """One line per cell: row, seed, usd at the cell's own service level and usd_at_slo (NaN: nothing meets an SLO).
 
     Demand and machines are read once per variation and seed, whatever the number of stacks. tell(done, all)
     counts those.

@@ -121,7 +121,9 @@ def main() -> None:
             found = np.array([gaps(name, seed, busy, most, steps) for seed in range(3)]).mean(axis=0)
             cells = "".join(f"{100 * a:9.1f} {100 * b:6.0f} %" for a, b in found)
             print(f"{name:9s} {busy:4.1f}  {1 / steps:11.2f}          {cells}", flush=True)
-    print("first: nodes in fractions; second: whole nodes; mean of 3 loads, % that the cheapest plan is above its bound")
+    print(
+        "first: nodes in fractions; second: whole nodes; mean of 3 loads, % that the cheapest plan is above its bound"
+    )
 
 
 if __name__ == "__main__":
