@@ -35,7 +35,7 @@ def load(folder: Path, text: str, **options: object) -> Scenario:
 
 
 def test_every_scenario_of_the_gallery_loads_and_every_slo_in_it_can_be_met() -> None:
-    assert {"toy", "webshop", "flash-crowd", "queues-and-batch", "company", "bench"} <= set(gallery())
+    assert {"toy", "webshop", "flash-crowd", "queues-and-batch", "company", "bench", "storm"} <= set(gallery())
     for name in gallery():
         scenario = load_scenario(name)
         assert scenario.name == name

@@ -95,7 +95,7 @@ def test_check_says_what_it_found(
 def test_list_names_the_gallery(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert trimtab(monkeypatch, "scenario", "list") == 0
     out = capsys.readouterr().out
-    for name in ("webshop", "flash-crowd", "queues-and-batch", "company", "bench", "toy"):
+    for name in ("webshop", "flash-crowd", "queues-and-batch", "storm", "company", "bench", "toy"):
         assert name in out
 
 
