@@ -1,6 +1,6 @@
 """Stacks by name or from YAML.
 
-    load_stack("hpa-cpu-50")      # one of those that ship in envs/stacks/
+    load_stack("hpa-cpu-50")      # one of those that ship in envs/stacks/, or tuned/ there
     load_stack("ours.yaml")       # a user's own
 
 `stack_schema()` is the JSON Schema of a stack file, for editors.
@@ -38,6 +38,7 @@ from envs.yaml_reader import YamlDocument, read_yaml
 
 _Model = TypeVar("_Model", StackModel, HpaModel, KedaModel)
 STACKS = Path(__file__).parent / "stacks"
+TUNED = STACKS / "tuned"
 KINDS: dict[type, str] = {
     HpaSpec: "hpa",
     StaticReplicas: "static",
@@ -49,7 +50,12 @@ KINDS: dict[type, str] = {
 
 def stack_names() -> list[str]:
     """The stacks that ship with the package."""
-    return sorted(path.stem for path in STACKS.glob("*.yaml"))
+    return sorted(path.stem for folder in (STACKS, TUNED) for path in folder.glob("*.yaml"))
+
+
+def tuned_names() -> list[str]:
+    """Those among them that `trimtab tune` made on the training suite."""
+    return sorted(path.stem for path in TUNED.glob("*.yaml"))
 
 
 def load_stack(name_or_path: Path | str, *, folder: Path | None = None) -> Stack:
@@ -66,7 +72,7 @@ def stack_path(name_or_path: Path | str, *, folder: Path | None = None) -> Path:
     """The file that a name or path stands for. Raises InputError for an unknown name."""
     text = str(name_or_path)
     if text in stack_names():
-        return STACKS / f"{text}.yaml"
+        return (TUNED if text in tuned_names() else STACKS) / f"{text}.yaml"
     if text.endswith((".yaml", ".yml", ".json")) or "/" in text:
         return folder / text if folder is not None else Path(text)
     mend = did_you_mean(text, stack_names(), noun="stack") + " (or give a path that ends in .yaml)"

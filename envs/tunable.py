@@ -74,8 +74,10 @@ def read_settings(stack: Stack, settings: Sequence[Setting]) -> dict[str, Any]:
 
 
 def with_settings(stack: Stack, values: Mapping[str, Any], *, name: str | None = None) -> Stack:
-    """The stack with these values at their paths. Its setting then holds for every workload."""
+    """The stack with these values at their paths. They then hold for every workload and pool."""
     document: Any = {**document_of(stack), "use_workload_hpa": False}
+    if document["nodes"]["kind"] == "karpenter":
+        document = set_in(document, ("nodes", "use_pool_settings"), False)
     for path, value in values.items():
         keys = tuple(int(part) if part.isdecimal() else part for part in path.split("."))
         document = set_in(document, keys, value)
@@ -159,8 +161,18 @@ def _static(replicas: Document) -> list[Setting]:
     ]
 
 
+def _budget(share: str) -> dict[str, Any]:
+    """A disruption budget of Karpenter, as a document spells it."""
+    return {"nodes": share, "reasons": []}
+
+
 _REPLICAS = {"hpa": _hpa, "keda": _keda, "forecast": _forecast, "schedule": _schedule, "static": _static}
 _NODES: dict[str, tuple[Setting, ...]] = {
+    "karpenter": (
+        Setting("nodes.consolidation_policy", "choice", choices=("WhenEmpty", "WhenEmptyOrUnderutilized", "Balanced")),
+        Setting("nodes.consolidate_after_s", "choice", choices=(0.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0)),
+        Setting("nodes.budgets", "choice", choices=tuple([_budget(n)] for n in ("5%", "10%", "25%", "50%", "100%"))),
+    ),
     "cluster-autoscaler": (
         Setting("nodes.expander", "choice", choices=("least-waste", "price", "least-nodes", "most-pods")),
         Setting("nodes.scale_down_utilization_threshold", "linear", 0.3, 0.9),

@@ -82,9 +82,8 @@ def build_rows(variations: Sequence[tuple[Scenario, tuple[Override, ...]]], *, s
 
 def scales_on_cpu(stack: Stack) -> bool:
     """True when the CPU request decides how many replicas the stack keeps."""
-    return isinstance(stack.replicas, HpaSpec) and any(
-        m.name == "cpu" and m.target_type == "Utilization" for m in stack.replicas.metrics
-    )
+    hpa = stack.replicas if isinstance(stack.replicas, HpaSpec) else getattr(stack.replicas, "hpa", None)
+    return hpa is not None and any(m.name == "cpu" and m.target_type == "Utilization" for m in hpa.metrics)
 
 
 def _sensitivity_rows(row: Row) -> list[Row]:

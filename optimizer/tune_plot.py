@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any
@@ -71,4 +72,6 @@ def _hover(search: Search, trial: Trial) -> str:
 
 
 def _shown(value: Any) -> str:
+    if isinstance(value, dict | list):
+        return json.dumps(value).replace('"', "")
     return "default" if value is None else f"{value:g}" if isinstance(value, int | float) else str(value)

@@ -16,6 +16,7 @@ from envs import hpa_models, scaler_models, stack_models
 from envs import stack as spec
 from envs.cluster import NodeBudget
 from envs.errors import InputError
+from envs.scenario_file import load_scenario
 from envs.stack_file import (
     document_of,
     hpa_from_document,
@@ -24,6 +25,7 @@ from envs.stack_file import (
     stack_from_document,
     stack_names,
     stack_schema,
+    tuned_names,
 )
 
 SHIPPED = [
@@ -45,7 +47,7 @@ SHIPPED = [
 
 
 def test_what_ships() -> None:
-    assert stack_names() == SHIPPED
+    assert sorted({*stack_names()} - {*tuned_names()}) == SHIPPED
     for name in SHIPPED:
         stack = load_stack(name)
         assert stack.name == name
@@ -460,6 +462,24 @@ def test_any_document_gives_a_stack_or_an_input_error(data: object) -> None:
     except InputError as error:
         said = str(error)
     assert "\n" not in said
+
+
+@pytest.mark.parametrize(
+    ("stack", "path", "text", "field", "value"),
+    [
+        ("keda-zero", "stacks.*.replicas.cooldown_s", "10m", "cooldown_s", 600.0),
+        ("keda", "stacks.keda.replicas.min_replicas", "0", "min_replicas", 0),
+        ("forecast", "stacks.*.replicas.quantile", "99%", "quantile", 0.99),
+        ("business-hours", "stacks.*.replicas.utilization", "0.5", "utilization", 0.5),
+    ],
+)
+def test_vary_reaches_into_every_scaler(stack: str, path: str, text: str, field: str, value: float) -> None:
+    varied = load_scenario("toy", overrides=[(path, text)], stacks=[stack]).stacks[0]
+    assert getattr(varied.replicas, field) == value
+    trigger = load_scenario("toy", overrides=[("stacks.*.replicas.triggers.0.capacity_share", "50%")], stacks=["keda"])
+    assert trigger.stacks[0].replicas.triggers[0].capacity_share == 0.5  # type: ignore[union-attr]
+    with pytest.raises(InputError, match="cooldown"):
+        load_scenario("toy", overrides=[("stacks.*.replicas.cooldown", "5m")], stacks=["keda"])
 
 
 def test_the_guide_names_every_stack_and_its_example_loads(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
     python -m tests.control_plane build            # what `make control-plane` calls
     python -m tests.control_plane up [--karpenter] # leaves one running; prints its kubeconfig
     python -m tests.control_plane status
-    python -m tests.control_plane down [FOLDER]    # that one, or all of them
+    python -m tests.control_plane down [FOLDER]    # that one, or all that `up` started, and what is dead
 
 `record` and `compare` are modules of their own: python -m tests.control_plane.record --help
 """
@@ -30,7 +30,9 @@ def main() -> int:
     up.add_argument("--karpenter", action="store_true", help="with Karpenter and three instance types")
     commands.add_parser("status", help="list those that run")
     down = commands.add_parser("down", help="stop one, or all")
-    down.add_argument("folder", nargs="?", type=Path, help="folder that `up` or `status` printed; default all")
+    down.add_argument(
+        "folder", nargs="?", type=Path, help="folder that `up` or `status` printed; default all that `up` started"
+    )
     options = parser.parse_args()
     return {"build": _build, "up": _up, "status": _status, "down": _down}[options.command](options)
 
@@ -70,7 +72,8 @@ def _status(_options: argparse.Namespace) -> int:
 
 def _down(options: argparse.Namespace) -> int:
     for folder, state in planes().items():
-        if options.folder in (None, folder):
+        chosen = folder == options.folder if options.folder else state.get("detached") or not state["alive"]
+        if chosen:
             stop_plane(folder, state)
             print(f"stopped {folder}")
     return 0

@@ -22,7 +22,7 @@ from envs.scenario import Scenario
 from envs.scenario_expand import expand_document
 from envs.scenario_file import load_scenario, scenario_path
 from envs.stack import ClusterAutoscaler, HpaSpec, Stack, StaticNodes, StaticReplicas
-from envs.stack_file import document_of, load_stack
+from envs.stack_file import document_of, load_stack, stack_names
 from envs.yaml_reader import read_yaml
 
 Json = dict[str, Any]
@@ -85,7 +85,7 @@ def _nodes_of(stack: Stack, nodes: str) -> Any:
         return StaticNodes()
     replaced = nodes == "karpenter" and not uses_karpenter(stack)
     if replaced or isinstance(stack.nodes, ClusterAutoscaler):
-        return load_stack("karpenter").nodes
+        return load_stack("karpenter").nodes if "karpenter" in stack_names() else StaticNodes()
     return stack.nodes
 
 

@@ -119,7 +119,8 @@ def planes() -> dict[Path, dict[str, Any]]:
     found = {}
     for folder in sorted(Path(tempfile.gettempdir()).glob(f"{PREFIX}*")):
         state = read_state(folder)
-        found[folder] = {**state, "alive": _alive(state.get("pid", 0))}
+        starting = not state and time.time() - folder.stat().st_mtime < START_S
+        found[folder] = {"status": "starting", **state, "alive": starting or _alive(state.get("pid", 0))}
     return found
 
 
@@ -129,7 +130,7 @@ def stop_plane(folder: Path, state: dict[str, Any]) -> None:
         with contextlib.suppress(OSError):
             (folder / "stop").touch()
         end = time.monotonic() + 15.0
-        while folder.exists() and _alive(state["pid"]) and time.monotonic() < end:
+        while folder.exists() and _alive(state.get("pid", 0)) and time.monotonic() < end:
             time.sleep(0.1)
     shutil.rmtree(folder, ignore_errors=True)
 

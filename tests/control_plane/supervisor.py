@@ -138,7 +138,10 @@ class Supervisor:
 
     def _report(self, status: str, message: str = "") -> None:
         pids = {name: process.pid for name, process in self.running.items()}
-        state = {"status": status, "message": message, "pid": os.getpid(), "ports": self.ports, "pids": pids}
+        state = {
+            **{"status": status, "message": message, "pid": os.getpid(), "detached": self.detached},
+            **{"ports": self.ports, "pids": pids},
+        }
         temporary = self.folder / "state.tmp"
         temporary.write_text(json.dumps(state))
         temporary.replace(self.folder / "state.json")

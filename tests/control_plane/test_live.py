@@ -21,7 +21,7 @@ SCENARIOS = Path(__file__).parent / "scenarios"
 
 
 def test_the_real_hpa_follows_a_step_as_the_simulated_one_does(programs: Path) -> None:
-    document, load = freeze(str(SCENARIOS / "smoke.yaml"), stack_name=None, minutes=9.0, warmup_s=180.0, nodes="as-is")
+    document, load = freeze(str(SCENARIOS / "smoke.yaml"), stack_name=None, minutes=7.0, warmup_s=120.0, nodes="as-is")
     header, events = record(document, load, speed=5)
     found, real, _ = compare(Recording(header, sorted(events, key=lambda event: event["t"])))
     assert real.desired.max() >= 1.5 * real.desired[0].max(), "the real HPA did not scale up"
