@@ -60,12 +60,12 @@ def _bound_leavers(
     least[k] from node k on. left, before: at its upper and lower end of replicas, n and n_before nodes known.
 
     room: requests that one replica keeps waiting before they time out. Of those who leave, the served grow with
-    replicas and the timed out shrink as the room for waiting grows (below one replica it may shrink), so a
-    box is held by its corners up to what the room may move in it.
+    replicas and the timed out shrink as the room for waiting grows, so a box is held by its corners up to what the
+    room may move in it; below one replica the room jumps (at none it is what is young enough), so nothing holds.
     """
     end = scale * FIRST_WAITING
     for k in range(n):
-        drift = (high - low) * max(room, arrivals + end)
+        drift = (high - low) * max(room, arrivals + end) if low >= 1.0 else np.inf
         least[k] = max(min(left[k], before[k]) - drift, 0.0) if k < n_before else 0.0
         most[k] = arrivals + end if k + 1 < WAITING else np.inf
         if k + 1 < n and k + 1 < n_before:

@@ -1,10 +1,16 @@
 """The queueing tables and how to read them.
 
-Axes (layer, c, cv, u[, theta]): layer 0-6 = least_request with 1, 2, 4 .. 64 slots a replica, 7 = one
-queue for all slots; c = slots that share the load; u = spare capacity (1 - utilisation) times
-max(1, sqrt(c) / 4.5), square-root staffing's natural scale (Halfin and Whitt 1981), 0 at full load;
-theta = threshold / mean service time. Both tables are monotone along c, u and theta and are
-interpolated linearly in slot_coordinate(c), cv, u and theta, so what is read is monotone too.
+Rows are first one queue for all slots, over ONE_SLOTS (pooled, and random as one replica's slots), then
+least request, over LAYER_SLOTS x REPLICAS. Two tables share them:
+
+    log_push (row, v, cv)           log of pi = c (1 - rho) E[W], as a share of its limit (1 + cv^2) / 2 at full
+                                    load (Kingman 1961), over spare capacity v = (1 - rho) push_scale
+    log_excess (row, w, theta, cv)  log of x, over the mean number waiting m, as w = log(1 + g / m)
+
+with g = wait_scale(c) (1 + cv^2) / 2 and theta = threshold / mean service time. In the steady state
+m = rho pi / (1 - rho). log x is close to linear in w: near full load x decays with 1 / m (Kingman), in light
+traffic x falls with m. Both tables are monotone along slots, replicas, v, w and theta, and both scales rise
+with c, so what is read falls with more slots at a given m and with more slots at a given load.
 """
 
 from __future__ import annotations
@@ -19,34 +25,59 @@ from numpy.typing import NDArray
 from envs.sim.jit import kernel
 
 LEAST_REQUEST = 1
-LAYERS, POOLED_LAYER = 8, 7
-U_CELLS, U_NODES = 12, 13  # nodes u = (k / 12)^2
-CV_NODES = 8  # cv = 0, 0.5, 0.75, 1, 1.5, 2, 2.5, 3
-THETA_NODES = 25  # theta = 2^(k / 3) - 1
-SQUARE_ROOT_SCALE = 4.5
+V_CELLS, V_NODES = 24, 25  # nodes v = (k / 24)^2
+W_CELLS, W_NODES = 36, 37  # nodes of sqrt(w): 1 / 32 apart up to 1 / 2, then W_STEP apart
+W_KNEE, W_STEP = 16, 0.162
+CV_NODES = 12
+THETA_NODES = 22  # theta = 2^(k / 3) - 1
+_ROW = W_NODES * THETA_NODES * CV_NODES
+NEGLIGIBLE = 1e-10
+FEW_SLOTS = 20.25  # below it spare capacity is counted in shares, above in the square root of c
+ONE_SLOTS = np.array([1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, *(2.0**k for k in range(7, 15))])
+LAYER_SLOTS = np.array([1, 2, 4, 8, 16, 32, 64, 256], float)
+REPLICAS = np.array([1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 128, 256, 512, 1024, 4096, 16384], float)
 TABLE_FILE = Path(__file__).resolve().parent.parent / "data" / "queueing" / "tables.npz"
+Array = NDArray[np.float64]
 
 
 class QueueTables(NamedTuple):
-    """Made once by the discrete-event reference; read only. Flat: layer, c, u, [theta,] cv, last fastest,
-    so that the corners of a cell share cache lines.
-    """
+    """Made once by discrete-event simulation; read only. Flat, cv last, so that corners share cache lines."""
 
-    log_excess: NDArray[np.float32]  # (8, C, 13, 25, 8) log x
-    inverse_wait: NDArray[np.float64]  # (8, C, 13, 8) 1 / mean number waiting; 0 at full load
-    slots: NDArray[np.float64]  # (C,) nodes of c
-    thetas: NDArray[np.float64]  # (25,) nodes of theta
+    log_excess: NDArray[np.float32]  # (row, w, theta, cv)
+    log_push: NDArray[np.float32]  # (row, v, cv)
+    one: Array  # nodes of the first rows, slot_coordinate(c)
+    layers: Array  # nodes of least request: square root of the slots of a replica
+    replicas: Array  # and of the replicas
+
+
+def cv_nodes() -> Array:
+    """Nodes of the service time's coefficient of variation."""
+    return np.array([0.0, 0.5, 0.625, 0.75, 0.875, 1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0])
+
+
+def spare_nodes() -> Array:
+    """Nodes of v."""
+    return (np.arange(V_NODES) / V_CELLS) ** 2
+
+
+def wait_nodes() -> Array:
+    """Nodes of w."""
+    k = np.arange(W_NODES)
+    return np.where(k <= W_KNEE, k / 32.0, 0.5 + W_STEP * (k - W_KNEE)) ** 2
+
+
+def theta_nodes() -> Array:
+    """Nodes of the threshold."""
+    return 2.0 ** (np.arange(THETA_NODES) / 3.0) - 1.0
 
 
 def load_tables(path: Path = TABLE_FILE) -> QueueTables:
     """The tables that ship with the package."""
     with np.load(path, allow_pickle=False) as stored:
         return QueueTables(
-            log_excess=stored["log_excess"].astype(np.float32).transpose(0, 1, 3, 4, 2).ravel(),
-            inverse_wait=stored["inverse_wait"].astype(np.float64).transpose(0, 1, 3, 2).ravel(),
-            slots=stored["slots"].astype(np.float64),
-            thetas=2.0 ** (np.arange(THETA_NODES) / 3.0) - 1.0,
-        )
+            stored["log_excess"].astype(np.float32).ravel(), stored["log_push"].astype(np.float32).ravel(),
+            np.array([slot_coordinate(c) for c in ONE_SLOTS]), np.sqrt(LAYER_SLOTS), np.sqrt(REPLICAS),
+        )  # fmt: skip
 
 
 @kernel
@@ -56,147 +87,182 @@ def slot_coordinate(c: float) -> float:
 
 
 @kernel
-def spare_scale(c: float) -> float:
-    """u per unit of (1 - utilisation)."""
-    return max(1.0, math.sqrt(c) / SQUARE_ROOT_SCALE)
+def wait_scale(c: float) -> float:
+    """Square-root staffing (Halfin and Whitt 1981): waiting at equal probability to wait grows so."""
+    return max(1.0, math.sqrt(c / FEW_SLOTS))
 
 
 @kernel
-def _slot_cell(nodes: Any, c: float) -> tuple[int, float]:
-    """Cell and fraction of c >= 1 on the slot axis."""
+def push_scale(balancing: int, c: float) -> float:
+    """v per unit of (1 - utilisation), such that pi falls with c at given v.
+
+    (c / 20.25)^(3/8) for one queue, a little less than the square root; 1 for least request, whose pi is
+    over its limit close to full load with many replicas (some are idle while requests wait elsewhere).
+    """
+    if c <= FEW_SLOTS or balancing == LEAST_REQUEST:
+        return 1.0
+    fourth = math.sqrt(math.sqrt(c / FEW_SLOTS))
+    return fourth * math.sqrt(fourth)
+
+
+@kernel
+def _cell(nodes: Any, value: float) -> tuple[int, float]:
+    """Cell and fraction of value on an axis of rising nodes, held to the axis."""
     low, high = 0, nodes.shape[0] - 2
     while low < high:
         mid = (low + high + 1) >> 1
-        if nodes[mid] <= c:
+        if nodes[mid] <= value:
             low = mid
         else:
             high = mid - 1
-    left, right = slot_coordinate(nodes[low]), slot_coordinate(nodes[low + 1])
-    return low, min(1.0, (slot_coordinate(c) - left) / (right - left))
+    return low, min(1.0, max(0.0, (value - nodes[low]) / (nodes[low + 1] - nodes[low])))
 
 
 @kernel
 def _cv_cell(cv: float) -> tuple[int, float]:
-    """Cell and fraction of cv, held to 0 to 3."""
+    """Cell and fraction of cv, held to 0 to 3, on cv_nodes."""
     if cv < 0.5:
         return 0, max(0.0, 2.0 * cv)
+    at = min(2.0 * cv + 5.0, CV_NODES - 1.0)
     if cv < 1.0:
-        low = int(4.0 * cv) - 1
-        return low, 4.0 * cv - 1.0 - low
-    at = min(2.0 * cv + 1.0, CV_NODES - 1.0)
+        at = 8.0 * cv - 3.0
+    elif cv < 2.0:
+        at = 4.0 * cv + 1.0
     low = min(int(at), CV_NODES - 2)
     return low, at - low
 
 
 @kernel
 def place_of(tables: Any, balancing: int, c: float, slots: float, cv: float) -> Any:
-    """Where a queue stands in the tables: (row, cv cell, layer step, layer weight, corner weights).
+    """Where a queue stands in the tables: (row, cv cell, layer step, layer weight, 4 corner weights, g, limit of pi).
 
-    c >= 1 slots share the load, slots of them per replica; c over the table's last node and cv over
-    3 are read at the table's edge.
+    c >= 1 slots share the load, slots of them per replica; what lies over a last node (cv 3, 16,384
+    slots) is read at the table's edge. Least request with c <= slots is one replica.
     """
-    layer, fl = POOLED_LAYER, 0.0
-    if balancing == LEAST_REQUEST and c > slots:
-        at = min(max(math.log2(slots), 0.0), POOLED_LAYER - 1.0)
-        layer = min(int(at), POOLED_LAYER - 2)
-        fl = at - layer
-    ic, fc = _slot_cell(tables.slots, c)
+    if balancing == LEAST_REQUEST:
+        s = max(min(c, slots), 1.0)
+        layer, fl = _cell(tables.layers, math.sqrt(s))
+        cell, fc = _cell(tables.replicas, math.sqrt(c / s))
+        step = tables.replicas.shape[0]
+        row = tables.one.shape[0] + layer * step + cell
+    else:
+        cell, fc = _cell(tables.one, slot_coordinate(c))
+        row, step, fl = cell, 0, 0.0
     iv, fv = _cv_cell(cv)
-    count = tables.slots.shape[0]
+    limit = 0.5 + 0.5 * cv * cv
     return (
-        layer * count + ic,
+        row,
         iv,
-        count,
+        step,
         fl,
         (1.0 - fc) * (1.0 - fv),
         (1.0 - fc) * fv,
         fc * (1.0 - fv),
         fc * fv,
+        wait_scale(c) * limit,
+        limit,
     )
 
 
 @kernel
-def _spare_cell(u: float) -> tuple[int, float]:
-    """Cell and fraction of u in [0, 1]."""
-    low = min(int(U_CELLS * math.sqrt(u)), U_CELLS - 1)
-    return low, (u * (U_CELLS * U_CELLS) - low * low) / (2 * low + 1)
+def _read(flat: Any, at: int, row: int, step: int, f: float, place: Any) -> float:
+    """A table between two nodes `step` apart and the corners of place; `at` is the first, rows are `row` long.
 
-
-@kernel
-def _corners(flat: Any, at: int, c: int, place: Any) -> float:
-    """Weighted mean of the four (c, cv) corners; `at` is the first, c the step to the next c."""
-    return flat[at] * place[4] + flat[at + 1] * place[5] + flat[at + c] * place[6] + flat[at + c + 1] * place[7]
-
-
-@kernel
-def _log_excess_in(flat: Any, at: int, place: Any, fu: float, ft: float) -> float:
-    """log x in one layer; `at` is the index of the cell's first corner."""
-    theta, u, c = CV_NODES, THETA_NODES * CV_NODES, U_NODES * THETA_NODES * CV_NODES
-    a, b = _corners(flat, at, c, place), _corners(flat, at + theta, c, place)
-    d, e = _corners(flat, at + u, c, place), _corners(flat, at + u + theta, c, place)
-    low = a + ft * (b - a)
-    return low + fu * (d + ft * (e - d) - low)
-
-
-@kernel
-def excess(tables: Any, place: Any, u: float, theta: float) -> float:
-    """x at spare capacity u and threshold theta; beyond the last theta by the last slope."""
-    if theta <= 0.0 or u <= 0.0:
-        return 1.0
-    row, iv, count, fl = place[0], place[1], place[2], place[3]
-    iu, fu = _spare_cell(min(u, 1.0))
-    it = min(int(3.0 * math.log2(1.0 + theta)), THETA_NODES - 2)
-    ft = (theta - tables.thetas[it]) / (tables.thetas[it + 1] - tables.thetas[it])
-    at = ((row * U_NODES + iu) * THETA_NODES + it) * CV_NODES + iv
-    value = _log_excess_in(tables.log_excess, at, place, fu, ft)
-    if fl > 0.0:
-        at += count * U_NODES * THETA_NODES * CV_NODES
-        value += fl * (_log_excess_in(tables.log_excess, at, place, fu, ft) - value)
-    return math.exp(min(value, 0.0))
-
-
-@kernel
-def _rate_at(flat: Any, place: Any, k: int) -> float:
-    """1 / mean number waiting at node k of u."""
-    row, iv, count, fl = place[0], place[1], place[2], place[3]
-    c = U_NODES * CV_NODES
-    at = (row * U_NODES + k) * CV_NODES + iv
-    value = _corners(flat, at, c, place)
-    if fl > 0.0:
-        value += fl * (_corners(flat, at + count * c, c, place) - value)
+    One function, since Numba counts references to an array at each call that it is handed to.
+    """
+    g, to, on = 1.0 - f, at + row, at + step
+    value = (g * flat[at] + f * flat[on]) * place[4] + (g * flat[at + 1] + f * flat[on + 1]) * place[5]
+    on = to + step
+    value += (g * flat[to] + f * flat[on]) * place[6] + (g * flat[to + 1] + f * flat[on + 1]) * place[7]
+    if place[3] > 0.0:
+        at += place[2] * row
+        to, on = at + row, at + step
+        other = (g * flat[at] + f * flat[on]) * place[4] + (g * flat[at + 1] + f * flat[on + 1]) * place[5]
+        on = to + step
+        other += (g * flat[to] + f * flat[on]) * place[6] + (g * flat[to + 1] + f * flat[on + 1]) * place[7]
+        value += place[3] * (other - value)
     return float(value)
 
 
 @kernel
-def waiting_rate(tables: Any, place: Any, u: float) -> Any:
-    """(1 / mean number waiting in the steady state, u's cell, the rates at its two nodes), u in (0, 1]."""
-    k, f = _spare_cell(u)
-    low, high = _rate_at(tables.inverse_wait, place, k), _rate_at(tables.inverse_wait, place, k + 1)
-    return low + f * (high - low), k, low, high
+def push(flat: Any, place: Any, v: float) -> float:
+    """pi = c (1 - rho) E[W] from log_push at spare capacity v >= 0; held from v = 1 on."""
+    v = min(v, 1.0)
+    k = min(int(V_CELLS * math.sqrt(v)), V_CELLS - 1)
+    f = (v * (V_CELLS * V_CELLS) - k * k) / (2 * k + 1)
+    at = (place[0] * V_NODES + k) * CV_NODES + place[1]
+    return float(place[9] * math.exp(_read(flat, at, V_NODES * CV_NODES, CV_NODES, f, place)))
 
 
 @kernel
-def waiting_spare(tables: Any, place: Any, m: float, guess: int, left: float, right: float) -> float:
-    """The u whose steady state has m waiting: the exact inverse of waiting_rate, 1 beyond it.
+def wait_cell(place: Any, m: float) -> tuple[int, float]:
+    """Cell and fraction of w = log(1 + g / m)."""
+    w = math.log(1.0 + place[8] / m)
+    root = math.sqrt(w)
+    if root < 0.5:
+        cell = int(32.0 * root)
+        return cell, (w * 1024.0 - cell * cell) / (2 * cell + 1)
+    cell = min(W_KNEE + int((root - 0.5) / W_STEP), W_CELLS - 1)
+    near = 0.5 + W_STEP * (cell - W_KNEE)
+    return cell, min(1.0, (w - near * near) / (W_STEP * (2.0 * near + W_STEP)))
 
-    guess: a cell to look at first, left and right: the rates at its nodes.
-    """
-    if m <= 0.0:
+
+@kernel
+def theta_cell(theta: float) -> tuple[int, float]:
+    """Cell and fraction of the threshold; over the last node the fraction goes on past 1."""
+    cell = min(int(3.0 * math.log2(1.0 + theta)), THETA_NODES - 2)
+    left = math.exp(cell * (math.log(2.0) / 3.0))
+    return cell, (1.0 + theta - left) / (left * (2.0 ** (1.0 / 3.0) - 1.0))
+
+
+@kernel
+def excess(flat: Any, place: Any, m: float, theta: float) -> float:
+    """x from log_excess with m requests waiting on average, at this threshold; beyond the last by the last slope."""
+    if theta <= 0.0:
         return 1.0
-    rate = 1.0 / m
-    low = guess
-    if not left <= rate < right:
-        low, high, left, right = 0, U_CELLS, 0.0, -1.0
-        while high - low > 1:
-            mid = (low + high) >> 1
-            value = _rate_at(tables.inverse_wait, place, mid)
-            if value <= rate:
-                low, left = mid, value
+    if m <= 1e-12:
+        return 0.0
+    iw, fw = wait_cell(place, m)
+    it, ft = theta_cell(theta)
+    at = ((place[0] * W_NODES + iw) * THETA_NODES + it) * CV_NODES + place[1]
+    low = _read(flat, at, _ROW, CV_NODES, ft, place)
+    high = _read(flat, at + THETA_NODES * CV_NODES, _ROW, CV_NODES, ft, place)
+    return math.exp(min(low + fw * (high - low), 0.0))
+
+
+@kernel
+def mean_excess(flat: Any, place: Any, theta: float, m0: float, m1: float, m2: float, m3: float) -> tuple[float, float]:
+    """(mean of x over m1, m2 and m3, x at m0), all at one threshold above 0; m0 to m3 rise or fall.
+
+    Where the greatest x is under NEGLIGIBLE it stands for all.
+    """
+    it, ft = theta_cell(theta)
+    cell, low, high = -1, 0.0, 0.0
+    mean, first = 0.0, 0.0
+    m = m3 if m3 > m0 else m0
+    for k in range(4):
+        x = 0.0
+        if m > 1e-12:
+            iw, fw = wait_cell(place, m)
+            if iw != cell:
+                cell = iw
+                at = ((place[0] * W_NODES + iw) * THETA_NODES + it) * CV_NODES + place[1]
+                low = _read(flat, at, _ROW, CV_NODES, ft, place)
+                high = _read(flat, at + THETA_NODES * CV_NODES, _ROW, CV_NODES, ft, place)
+            x = math.exp(min(low + fw * (high - low), 0.0))
+        if k == 0 and x < NEGLIGIBLE:
+            return x, x
+        if k == 0 and m0 >= m3:
+            first = x
+            m = m1
+        else:
+            mean += x
+            if k == 0:
+                m = m2
+            elif k == 1:
+                m = m2 if m0 >= m3 else m1
             else:
-                high, right = mid, value
-        if high == U_CELLS:
-            right = _rate_at(tables.inverse_wait, place, U_CELLS)
-        if right <= left:
-            return low * low / (U_CELLS * U_CELLS)
-    f = (rate - left) / (right - left)
-    return min(1.0, (low * low + (2 * low + 1) * f) / (U_CELLS * U_CELLS))
+                if m0 < m3:
+                    break
+                m = m3
+    return mean / 3.0, first

@@ -13,8 +13,8 @@ service alone would have been in time, which is tabulated by discrete-event simu
 
     x = P(W + S > threshold | S <= threshold),   bad = P(S > threshold) + (1 - P(S > threshold)) x
 
-log x is interpolated linearly: in spare capacity it is linear in heavy traffic (Kingman 1961: the
-wait's tail is exponential with rate 2 (1 - rho) c / (1 + cv^2)), likewise in the threshold.
+x is tabulated over the mean number of requests waiting, and that number over spare capacity
+(`queue_tables.py`).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import math
 from typing import Any
 
 from envs.sim.jit import kernel
-from envs.sim.queue_tables import QueueTables, excess, load_tables, place_of, spare_scale
+from envs.sim.queue_tables import QueueTables, excess, load_tables, place_of, push, push_scale
 
 __all__ = ["QueueTables", "bad_share", "erlang_c", "load_tables", "lognormal_tail", "replicas_needed"]
 
@@ -67,10 +67,11 @@ def bad_share(
     capacity = replicas * slots
     if capacity <= 0.0 or load_rps * service_s >= capacity:
         return 1.0
+    rho = load_rps * service_s / capacity
     c = max(1.0, slots * min(replicas, 1.0) if balancing == RANDOM else capacity)
     place = place_of(tables, balancing, c, slots, cv)
-    u = (1.0 - load_rps * service_s / capacity) * spare_scale(c)
-    return float(tail + (1.0 - tail) * excess(tables, place, u, theta))
+    waiting = rho / (1.0 - rho) * push(tables.log_push, place, (1.0 - rho) * push_scale(balancing, c))
+    return float(tail + (1.0 - tail) * excess(tables.log_excess, place, waiting, theta))
 
 
 @kernel

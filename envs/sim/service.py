@@ -4,16 +4,18 @@ State is one number, the requests waiting that will be served (a request that me
 than its time-out counts as timed out on arrival). In mean service times, with rho the utilisation,
 c the slots that share a queue and y the requests waiting in it, the mean moves as
 
-    y' = c (rho - 1 + kappa / y),    kappa = (1 - rho) Lq(rho),
+    y' = c (rho - 1) + c rho pi / y,    pi = c (1 - rho) E[W] in the steady state, from the table:
 
-where Lq is the steady state's mean from the table: y = Lq is its rest point, y grows like sqrt(t) at
-rho = 1 and like the fluid c (rho - 1) t in overload, and drains like the fluid in recovery. (The
-last term is the idle push of a reflected Brownian motion while its distribution is exponential.) An
-arrival at y meets the steady state whose mean is m, behind a fixed delay of (y - m) / c:
+its rest point is the steady state's mean, it grows like sqrt(t) at rho = 1 and like the fluid
+c (rho - 1) t in overload, and drains like the fluid in recovery. (The last term is the idle push of a
+reflected Brownian motion while its distribution is exponential.) A request at y meets the steady
+state whose mean is m = min(y, sqrt(y widest)) behind a fixed delay of (1 - m / y) y / c; in a queue that grows
+fast it may meet the fixed delay y / c instead, if that is worse. Near the time-out the delay is pushed back.
 
-    m = min(y, sqrt((1 + cv^2) c memory), sqrt((1 + cv^2) y / (rho - 1)) if rho > 1);
-
-the random part of a queue has had only so much time, or so much growth, to spread out.
+The share of bad requests never falls with more backlog and never rises with more replicas, by
+construction: every look is a fixed share of the tick, every path of y or y / c moves one way in both, what
+is read from the tables too, and what is mixed has weights that move with its worse part. Hence a tick
+from zero backlog is the least bad tick there is for its load and replicas.
 """
 
 from __future__ import annotations
@@ -22,12 +24,13 @@ import math
 from typing import Any, NamedTuple
 
 from envs.sim.jit import kernel
-from envs.sim.queue_tables import excess, place_of, spare_scale, waiting_rate, waiting_spare
-from envs.sim.queueing import RANDOM, lognormal_tail
+from envs.sim.queue_tables import excess, mean_excess, place_of, push, push_scale
+from envs.sim.queueing import LEAST_REQUEST, RANDOM, lognormal_tail
 
-MEMORY_S, MEMORY_SERVICES = 100.0, 1000.0
-SWEEP_LOOKS = 6
-_LEAST_U = 1e-4
+LOOKS = 3
+LEAST_SPARE = 0.02  # waiting beyond the steady state of this spare capacity is in part a fixed delay
+GROWTH = 2.0 / math.pi  # idle push of a queue that began empty (half normal) to one at rest (exponential)
+WIDEST_CAP = 0.35  # and so is waiting beyond this share of the time-out
 
 
 class _Queue(NamedTuple):
@@ -36,40 +39,186 @@ class _Queue(NamedTuple):
     c: float  # slots
     cv: float
     theta: float  # threshold
-    drift: float  # c (rho - 1)
-    push: float  # c kappa
-    widest: float  # bounds of the random part
-    spread: float
-    cap: float  # most that can wait before the time-out
-    cell: int  # u's cell and the table's rates at its nodes
-    low: float
-    high: float
+    widest: float  # most waiting that is spread as in a steady state; beyond, its geometric mean with y is
+    cap: float  # longest delay before the time-out
+    rest: float  # number waiting in the steady state
+    back: float  # push at the time-out over a step
 
 
 @kernel
-def _later(queue: Any, y: float, h: float) -> float:
-    """y after h of y' = drift + push / y, by one implicit Euler step: positive, exact at rest."""
-    p = y + h * queue.drift
-    return 0.5 * (p + math.sqrt(p * p + 4.0 * h * queue.push))
+def _later(y: float, drift: float, push: float) -> float:
+    """y after a step of y' = drift + push / y (both times the step), exact at rest.
+
+    The greater of implicit Euler (exact where a fluid drains) and a step with the push at the middle of
+    the step (exact at zero drift); each rises with y, drift and push.
+    """
+    p = y + drift
+    root = math.sqrt(p * p + 4.0 * push)
+    implicit = 0.5 * (p + root) if p > 0.0 else 2.0 * push / (root - p) if push > 0.0 else 0.0
+    p = max(p + y, 0.0)
+    return max(implicit, 0.5 * (drift + math.sqrt(p * p + 8.0 * push)))
+
+
+@kernel
+def _step(queue: Any, y: float, drift: float, push: float) -> float:
+    """_later, slower on the way up to the steady state: an empty queue's push is less than a spread one's."""
+    if y >= queue.rest:
+        return _later(y, drift, push)
+    return _later(y, drift if drift > 0.0 else GROWTH * drift, GROWTH * push)
+
+
+@kernel
+def _under(queue: Any, delay: float) -> float:
+    """The mean delay after time-outs held back what went over the cap: a reflecting barrier, felt near it."""
+    near = min(1.0, max(0.0, 2.5 * delay / queue.cap - 0.25))
+    if near <= 0.0:
+        return delay
+    z = queue.cap - delay
+    return queue.cap - 0.5 * (z + math.sqrt(z * z + 4.0 * queue.back * near * near * near))
+
+
+@kernel
+def _tail_sum(x: float, cv: float) -> float:
+    """E[min(S, x)], the integral of P(S > x) from 0 to x; x below 0 counts in full."""
+    if x <= 0.0:
+        return x
+    if cv <= 1e-6:
+        return min(x, 1.0)
+    s2 = math.log1p(cv * cv)
+    at, scale = math.log(x), 1.0 / math.sqrt(2.0 * s2)
+    return 0.5 * (x * math.erfc((at + 0.5 * s2) * scale) + math.erfc((0.5 * s2 - at) * scale))
+
+
+@kernel
+def _mean_tail(low: float, high: float, cv: float) -> float:
+    """Mean of P(S > x) for x between low and high."""
+    if high - low < 1e-4:
+        return lognormal_tail(0.5 * (low + high), cv)
+    return min(1.0, max(0.0, (_tail_sum(high, cv) - _tail_sum(low, cv)) / (high - low)))
 
 
 @kernel
 def _random_part(queue: Any, y: float) -> float:
     """m: how much of the y waiting is spread as in a steady state."""
-    return min(y, queue.widest, math.sqrt(queue.spread * y))
+    return y if y <= queue.widest else math.sqrt(y * queue.widest)
 
 
 @kernel
-def _room(arrivals: float, dt_s: float, replicas: float, rate: float, timeout_s: float, backlog: float) -> float:
-    """Requests that may wait without timing out: what is served within the time-out.
+def _time_mean_tail(theta: float, f0: float, f1: float, part: float, cv: float) -> float:
+    """Mean of P(S > theta - f) while f goes from f0 to f1 in `part` of the time and then stays."""
+    ramp = _mean_tail(theta - max(f0, f1), theta - min(f0, f1), cv)
+    if part >= 1.0:
+        return ramp
+    return part * ramp + (1.0 - part) * lognormal_tail(theta - f1, cv)
 
-    For the share of the tick without any replica, what is younger than the time-out.
+
+@kernel
+def _share(
+    flat: Any, place: Any, queue: Any, y: float, d0: float, d: float, d1: float, part: float, narrow: float
+) -> float:
+    """Mean bad share of a time in which the delay goes from d0 to d1, in `part` of it; y and d: half-way.
+
+    narrow: weight of a delay without a random part, where that is worse.
     """
-    room = rate * timeout_s
-    if replicas < 1.0:
-        young = backlog * max(0.0, 1.0 - dt_s / timeout_s) + arrivals * min(1.0, timeout_s / dt_s)
-        room = max(room, (1.0 - replicas) * young)
-    return room
+    m = _random_part(queue, y)
+    if m >= y:
+        share = lognormal_tail(queue.theta, queue.cv)
+        share += (1.0 - share) * excess(flat, place, m, queue.theta)
+    else:
+        fixed = 1.0 - m / y
+        share = _time_mean_tail(queue.theta, fixed * d0, fixed * d1, part, queue.cv)
+        share += (1.0 - share) * excess(flat, place, m, queue.theta - fixed * d)
+    if narrow > 0.0:
+        share += narrow * max(0.0, _time_mean_tail(queue.theta, d0, d1, part, queue.cv) - share)
+    return share
+
+
+@kernel
+def _looks(
+    flat: Any, place: Any, queue: Any, start: float, rho: float, pi: float, span: float, old: float
+) -> tuple[float, float]:  # fmt: skip
+    """(mean bad share of what is served, number waiting at the tick's end).
+
+    old: share of backlog in backlog and arrivals; what waited before the tick meets its first delay.
+    """
+    c, h = queue.c, span / LOOKS
+    drift, grow = c * (rho - 1.0) * h, c * rho * pi * h
+    y1 = _step(queue, start, drift, grow)
+    y2 = _step(queue, y1, drift, grow)
+    y3 = _step(queue, y2, drift, grow)
+    drains = y3 < start
+    near = min(queue.widest, 0.1 * queue.cap * c)
+    if max(start, y3) <= near and (rho <= 1.0 or _spread(queue, rho, span) >= 1.0):
+        path = (start, y1, y2, y3, drift)
+        x, first = mean_excess(
+            flat, place, queue.theta, start if drains else 0.0, _along(path, 0.5), _along(path, 1.5), _along(path, 2.5)
+        )
+        tail = lognormal_tail(queue.theta, queue.cv)
+        return tail + (1.0 - tail) * (x + old * max(0.0, first - x)), y3
+    return _far_looks(flat, place, queue, (start, y1, y2, y3, drift), rho, pi, h, old)
+
+
+@kernel
+def _far_looks(
+    flat: Any, place: Any, queue: Any, y: Any, rho: float, pi: float, h: float, old: float
+) -> tuple[float, float]:
+    """As _looks, where the delay is in part fixed, or near the time-out; y: the path of the number waiting.
+
+    Delays of a growing queue go by the time of departure, span / rho being the last arrival that leaves.
+    """
+    c, scale = queue.c, max(rho, 1.0)
+    d0, drift, grow = y[0] / c, (rho - 1.0) * h, rho * pi / c * h
+    d1 = _delay_step(queue, d0, drift / scale, grow / scale)
+    d2 = _delay_step(queue, d1, drift / scale, grow / scale)
+    d3 = _delay_step(queue, d2, drift / scale, grow / scale)
+    d = (d0, d1, d2, d3, drift / scale)
+    end = d3
+    if rho > 1.0:
+        end = _delay_step(queue, _delay_step(queue, _delay_step(queue, d0, drift, grow), drift, grow), drift, grow)
+    spread = _spread(queue, rho, 3.0 * h) if rho > 1.0 else 1e300
+    share, last, fall = 0.0, min(d0, queue.cap), max(-drift, 1e-12)
+    for k in range(LOOKS):
+        after = min(_along(d, k + 1.0), queue.cap)
+        half_y, half_d = _along(y, k + 0.5), min(_along(d, k + 0.5), queue.cap)
+        part = min(1.0, (last - after) / fall) if after < last else 1.0
+        narrow = 1.0 - spread / math.sqrt((k + 0.5) / LOOKS)
+        share += _share(flat, place, queue, half_y, last, half_d, after, part, narrow) / LOOKS
+        last = after
+    if old > 0.0:
+        first = min(d0, queue.cap)
+        share += old * max(0.0, _share(flat, place, queue, y[0], first, first, first, 1.0, 0.0) - share)
+    return share, end * c
+
+
+@kernel
+def _delay_step(queue: Any, delay: float, drift: float, push: float) -> float:
+    """One step of the mean delay y / c, between no wait and the time-out."""
+    if delay * queue.c >= queue.rest:
+        return _under(queue, _later(delay, drift, push))
+    return _under(queue, _later(delay, drift if drift > 0.0 else GROWTH * drift, GROWTH * push))
+
+
+@kernel
+def _spread(queue: Any, rho: float, h: float) -> float:
+    """Standard deviation over mean of what an overload grows in a time h."""
+    return math.sqrt(rho * (1.0 + queue.cv * queue.cv) / (queue.c * h)) / (rho - 1.0)
+
+
+@kernel
+def _along(path: Any, t: float) -> float:
+    """Where a path is t steps from its start: four points, and the fluid's way in a step.
+
+    A path that drains follows the fluid until it is where it ends its step; others are straight.
+    """
+    k = min(int(t), LOOKS - 1)
+    y0, y1 = path[0], path[1]
+    if k == 1:
+        y0, y1 = path[1], path[2]
+    elif k == 2:
+        y0, y1 = path[2], path[3]
+    if y1 < y0 and path[4] < 0.0:
+        return max(y1, y0 + (t - k) * min(path[4], y1 - y0))
+    return y0 + (t - k) * (y1 - y0)
 
 
 @kernel
@@ -84,72 +233,50 @@ def service_tick(
     service_s, cv: lognormal service time at speed 1; speed in (0, 1] slows it (CPU contention).
     backlog: requests waiting at the start, as returned for the tick before.
     Returns (good, bad, timed_out, served, backlog, busy_slots_mean): arrivals + backlog before =
-    served + timed_out + backlog after, good + bad = served + timed_out. Within 0.01, the bad share does not fall
-    with more backlog and does not rise with more replicas.
+    served + timed_out + backlog after, good + bad = served + timed_out. The bad share of what leaves does not
+    fall with more backlog and does not rise with more replicas.
     """
     total = arrivals + backlog
     if total <= 0.0:
         return 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
     service = service_s / speed
     span, capacity = dt_s / service, replicas * slots
-    room = _room(arrivals, dt_s, replicas, capacity / service, timeout_s, backlog)
-    if capacity <= 1e-9:
-        waiting = min(total, room)
-        return 0.0, total - waiting, total - waiting, 0.0, waiting, 0.0
+    if capacity <= 1e-9:  # nobody serves: what is younger than the time-out waits
+        young = backlog * max(0.0, 1.0 - dt_s / timeout_s) + arrivals * min(1.0, timeout_s / dt_s)
+        return 0.0, total - young, total - young, 0.0, young, 0.0
 
+    # Requests that may wait: what is served within the time-out (under one replica: by one, part of the time).
+    room = max(replicas, 1.0) * slots * timeout_s / service
     queues = max(replicas, 1.0) if balancing == RANDOM else 1.0
     c = capacity / queues
     wide = max(c, 1.0)
     place = place_of(tables, balancing, wide, slots, cv)
-    rho, scale = arrivals / span / capacity, spare_scale(wide)
-    u = min(1.0, max((1.0 - rho) * scale, _LEAST_U))
-    rate, cell, low, high = waiting_rate(tables, place, u)
-    variance = 1.0 + cv * cv
+    rho = arrivals / span / capacity
+    idle = max(0.0, 1.0 - rho)
+    pi = push(tables.log_push, place, idle * push_scale(balancing, wide))
+    limit, cap = 0.5 + 0.5 * cv * cv, room / capacity
+    busy = slots if balancing == RANDOM else max(arrivals / span, 1.0)  # slots whose noise adds, whatever the replicas
+    noise = limit / busy
+    if balancing == LEAST_REQUEST:  # equal counts are not equal delays: each replica has its own long requests
+        noise = max(noise, 0.25 * cv * cv / slots)
     queue = _Queue(
-        c, cv, threshold_s / service, c * (rho - 1.0), c * max(1.0 - rho, u / scale) / rate,
-        math.sqrt(variance * c * (MEMORY_S / service + MEMORY_SERVICES)),
-        variance / (rho - 1.0) if rho > 1.0 else 1e300,
-        room / queues, cell, low, high,
+        c, cv, threshold_s / service, min(place[8] / LEAST_SPARE, WIDEST_CAP * busy * timeout_s / service), cap,
+        rho / idle * pi if idle > 0.0 else 1e300, min(noise * span / LOOKS, 0.075 * cap * cap),
     )  # fmt: skip
+    share, end = _looks(tables.log_excess, place, queue, backlog / queues, rho, pi, span, backlog / total)
+    if backlog > room:  # what times out at once was looked at, but is not there any more
+        end = cap
+        for _ in range(LOOKS):
+            end = _delay_step(queue, end, (rho - 1.0) * span / LOOKS, rho * pi / c * span / LOOKS)
+        end *= c
 
-    start = min(backlog, room) / queues
-    end = _later(queue, _later(queue, start, 0.5 * span), 0.5 * span)
-
-    # One look at half-time; a sweep too where the delay moves by much against the threshold. Arrivals
-    # after span / rho of a growing queue still wait at the end, so the looks stop there.
-    reach = span / max(rho, 1.0)
-    y, h, looks, k = _later(queue, start, 0.5 * reach), 0.0, 1, 0
-    half, first, sweep, weight = 0.0, 0.0, 0.0, 0.0
-    while k < looks:
-        held = min(y, queue.cap)
-        m = _random_part(queue, held)
-        left = queue.theta - (held - m) / c
-        share = 1.0
-        if left > 0.0:
-            tail = lognormal_tail(left, cv)
-            spare = waiting_spare(tables, place, m, cell, low, high)
-            share = tail + (1.0 - tail) * excess(tables, place, spare, left)
-        if k == 0:
-            half = share
-            swing = abs(min(end, queue.cap) - start)
-            weight = min(1.0, 4.0 * swing / (queue.theta * c + 4.0 * m) - 1.0)
-            if weight > 0.0:
-                looks, h = 1 + SWEEP_LOOKS, reach / SWEEP_LOOKS
-                y = _later(queue, start, 0.5 * h)
-        else:
-            first = share if k == 1 else first
-            sweep += share / SWEEP_LOOKS
-            y = _later(queue, y, h)
-        k += 1
-    share = half
-    if weight > 0.0:
-        if end < start:  # what waited before the tick meets the first delay of a draining queue
-            sweep += (first - sweep) * backlog / total
-        share += weight * (sweep - half)
-
-    kept = arrivals + min(backlog, room)
-    unserved = min(end * queues, kept)
-    waiting, served = min(unserved, room), kept - unserved
-    lost = total - served - waiting
-    bad = lost + share * served
-    return served + lost - bad, bad, lost, served, waiting, min(capacity, served / span)
+    # The share that times out, as in a fluid: what was over the room, and by how much arrivals outgrow it.
+    kept = min(backlog, room)
+    over = backlog - kept + max(0.0, kept + max(0.0, arrivals - capacity * span) - room)
+    waiting = min(max(end, 0.0) * queues, room, total - over)
+    left = total - waiting
+    bad = left - (1.0 - share) * (left - over)
+    timed_out = max(over, left - capacity * span)
+    bad = max(bad, timed_out)
+    served = left - timed_out
+    return left - bad, bad, timed_out, served, waiting, min(capacity, served / span)

@@ -1,17 +1,18 @@
 """Make envs/data/queueing/tables.npz by discrete-event simulation.
 
-    python -m tests.reference.make_queue_tables [--requests 100000] [--out FILE]
+    python -m tests.reference.make_queue_tables [--effort 1] [--runs DIR] [--out FILE]
 
-Each cell is one run of `queue_des.simulate` without time-outs. Its histogram of waits W is then
-convolved with the exact lognormal service S (in FIFO queues a request's own service is independent
-of its wait), so that the service's own tail carries no sampling error.
+Each cell is a run of `queue_runs` without time-outs. Its histogram of waits W is convolved with the
+exact lognormal service S (in FIFO queues a request's own service is independent of its wait), so that
+the service's own tail carries no sampling error. Runs are made on a coarse grid of CV and spare capacity
+and put on the table's finer grid by monotone cubics (Fritsch and Butland 1984), since log x is smooth in
+both. --runs keeps the histograms, and a second call takes up what is there.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +21,17 @@ from numpy.typing import NDArray
 
 from envs.sim import queue_tables as q
 from envs.sim.jit import kernel
-from envs.sim.queueing import lognormal_tail
-from tests.reference import queue_des as des
+from envs.sim.queueing import LEAST_REQUEST, POOLED, lognormal_tail
+from tests.reference import queue_runs
 
-SLOTS = np.array([1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384], float)
-THETAS = 2.0 ** (np.arange(q.THETA_NODES) / 3.0) - 1.0
-CVS = (0.0, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.0)
-U = (np.arange(q.U_CELLS + 1) / q.U_CELLS) ** 2
-LOG_FLOOR = -18.0
-ORDER = (7, 0, 1, 2, 3, 4, 5, 6)  # pooled first: it stands in where one replica holds all slots
-MOST_SLOTS = (1024, 1024, 1024, 1024, 1024, 2048, 2048, 256)  # by layer; beyond, the many-server limit
-FIRST_U = 2  # node 1 is too close to full load to simulate: heavy traffic fills it
-SHAPE = (8, len(SLOTS), q.CV_NODES, len(U))
+RUN_CVS = np.array([0.0, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0])
+RUN_U = (np.arange(13) / 12) ** 2
+MOST_PUSH = 0.06  # log pi over its limit: hundreds of one-slot replicas near full load have more, up to 0.36
+LOG_FLOOR, LEAST_RHO = -26.0, 0.03  # a rho of 0 has no waits: log x falls like log rho there
+RUN_LAYERS = (1, 2, 4, 8, 16, 32, 64)
+ONE_MOST, LAYER_MOST = 256, (1024, 1024, 1024, 1024, 1024, 2048, 2048)  # slots of the largest run by layer
+ONE_REQUESTS = 8_000_000
+RELAXATIONS, FEWEST, MOST = 150, 300_000, 1_500_000
 F8 = NDArray[np.float64]
 
 
@@ -45,144 +45,248 @@ def tail(x: Any, cv: float) -> Any:
     return out
 
 
-def conditional_excess(waits: F8, cv: float) -> F8:
-    """(25,) x at each theta from a histogram of waits (bins, 2: number, sum)."""
+def conditional_excess(waits: F8, cv: float, thetas: F8) -> F8:
+    """x at each theta from a histogram of waits (bins, 2: number, sum)."""
     used = waits[:, 0] > 0
     share = waits[used, 0] / waits[:, 0].sum()
     wait = waits[used, 1] / waits[used, 0]
-    own = tail(THETAS[:, None], cv)[:, 0]
-    late = tail(THETAS[:, None] - wait[None, :], cv) - own[:, None]
+    own = tail(thetas[:, None], cv)[:, 0]
+    late = tail(thetas[:, None] - wait[None, :], cv) - own[:, None]
     with np.errstate(invalid="ignore", divide="ignore"):
-        x = np.where(own < 1.0, (late @ share) / (1.0 - own), 1.0)
+        x = np.where(own < 1.0, (late @ share) / (1.0 - own), 1.0 - waits[0, 0] / waits[:, 0].sum())
     return np.clip(x, 0.0, 1.0)
 
 
-def run_length(c: int, cv: float, rho: float, requests: int, most: int) -> int:
-    """Requests of a run: sixty relaxation times (1 + cv^2) / (c (1 - rho)^2), within bounds."""
-    relax = (1.0 + cv * cv) / (c * (1.0 - rho) ** 2)
-    return int(min(most, max(requests, 60.0 * relax * rho * c))) + 30 * c
+def utilisation(c: float, u: F8) -> F8:
+    return np.maximum(1.0 - u / float(q.wait_scale(c)), LEAST_RHO)
 
 
-@cache
-def waits_of(layer: int, c: int, cv: float, rho: float, requests: int) -> F8:
-    """(bins, 2) histogram of waits of one run in the steady state."""
-    size = run_length(c, cv, rho, requests, 10 * requests)
-    ticks = 50
-    tick = size / (rho * c) / ticks
-    warm = int(np.ceil(max(0.15 * ticks, min(25.0, 0.4 * tick * ticks) / tick)))
-    replicas, slots, balancing = 1, c, des.POOLED
-    if layer != q.POOLED_LAYER:
-        replicas, slots, balancing = c >> layer, 1 << layer, des.LEAST_REQUEST
-    waits = np.zeros((des.N_BINS + 1, 2))
-    seed = 1 + layer + 8 * (c + 20011 * int(cv * 4)) + int(1e6 * rho)
-    des.simulate(
-        balancing, replicas, slots, cv, np.full(ticks, rho * c), tick, 1e18, 1.0, seed,
-        np.zeros((ticks, 6)), waits, warm,
-    )  # fmt: skip
+def relaxation(c: float, cv: float, u: float) -> float:
+    """Requests in one relaxation time of the queue, (1 + cv^2) / (2 c (1 - rho)^2) service times."""
+    rho = float(utilisation(c, np.array(u)))
+    return rho * (1.0 + cv * cv) / (2.0 * (1.0 - rho) ** 2)
+
+
+def one_queue_waits(c: int, effort: float) -> F8:
+    """(V, 13, bins, 2) histograms of M/G/c; no run where it would hold under 100 relaxation times."""
+    requests = int(effort * ONE_REQUESTS)
+    waits = np.zeros((len(RUN_CVS), len(RUN_U), queue_runs.N_BINS, 2))
+    first = 2 if 100 * relaxation(c, 3.0, RUN_U[2]) <= requests else 3
+    rhos = utilisation(c, RUN_U)
+    rhos[:first] = 0.0
+    queue_runs.one_queue(c, RUN_CVS, rhos, requests, requests // 20 + 20 * c, 17 * c, waits)
     return waits
 
 
-def scaled(waits: F8, layer: int, ratio: float) -> F8:
-    """The histogram at `ratio` times the slots and equal u, by the many-server limits.
+def least_request_waits(slots: int, replicas: int, effort: float) -> F8:
+    """(V, 13, bins, 2) histograms; no run where it would hold under 30 relaxation times."""
+    waits = np.zeros((len(RUN_CVS), len(RUN_U), queue_runs.N_BINS, 2))
+    c = slots * replicas
+    rhos = utilisation(c, RUN_U)
+    for v, cv in enumerate(RUN_CVS):
+        for k in range(2, len(RUN_U)):
+            relax = relaxation(c, cv, RUN_U[k])
+            size = int(effort * min(MOST, max(FEWEST, 200 * c, RELAXATIONS * relax)))
+            size //= 2 if slots >= 16 else 1  # waits are short there, and fewer of them matter
+            if 30.0 * relax <= size:
+                warm = size // 10 + 20 * c
+                queue_runs.least_request(
+                    replicas, slots, cv, rhos[k], size + warm, warm, 13 * slots + replicas, waits[v, k]
+                )
+    return waits
 
-    Pooled (Halfin and Whitt 1981): equal P(W > 0), W shrinks as 1 / sqrt(c). Least request
-    (Eschenfeldt and Gamarnik 2018): P(W > 0) shrinks so, W given waiting stays.
+
+def scaled(waits: F8, pooled: bool, ratio: float) -> F8:
+    """The histograms at `ratio` times the slots and equal u, by the many-server limits.
+
+    Pooled (Halfin and Whitt 1981): equal P(W > 0), W shrinks as 1 / sqrt(c). Least request over more
+    replicas (Eschenfeldt and Gamarnik 2018): P(W > 0) shrinks so, W given waiting stays.
     """
     out = waits.copy()
-    if layer == q.POOLED_LAYER:
-        out[:, 1] /= np.sqrt(ratio)
+    if pooled:
+        out[..., 1] /= np.sqrt(ratio)
     else:
-        moved = waits[1:, 0].sum() * (1.0 - 1.0 / np.sqrt(ratio))
-        out[1:] /= np.sqrt(ratio)
-        out[0, 0] += moved
+        out[..., 0, 0] += out[..., 1:, 0].sum(axis=-1) * (1.0 - 1.0 / np.sqrt(ratio))
+        out[..., 1:, :] /= np.sqrt(ratio)
     return out
 
 
-def cell(layer: int, c: int, cv: float, u: float, requests: int) -> tuple[F8, float]:
-    """(log x (25,), 1 / mean number waiting) of one cell."""
-    rho = 1.0 - u / float(q.spare_scale(float(c)))
-    if rho <= 1e-9:
-        return np.full(len(THETAS), LOG_FLOOR), 1e12
-    most = MOST_SLOTS[layer]
-    ran = min(c, most)
-    waits = waits_of(layer, ran, cv, 1.0 - u / float(q.spare_scale(float(ran))), requests)
-    if c > most:
-        waits = scaled(waits, layer, c / most)
+def monotone_cubic(x: F8, y: F8, at: F8) -> F8:
+    """y (n, ...) over x put on `at` along axis 0, monotone where y is (Fritsch and Butland 1984)."""
+    over, at = (slice(None), *[None] * (y.ndim - 1)), np.clip(at, x[0], x[-1])
+    h = np.diff(x)[over]
+    slope = np.diff(y, axis=0) / h
+    d = np.concatenate([slope[:1], np.zeros_like(slope[1:]), slope[-1:]])
+    w1, w2 = 2.0 * h[1:] + h[:-1], h[1:] + 2.0 * h[:-1]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        mean = (w1 + w2) / (w1 / slope[:-1] + w2 / slope[1:])
+    d[1:-1] = np.where(slope[:-1] * slope[1:] > 0.0, mean, 0.0)
+    i = np.clip(np.searchsorted(x, at, side="right") - 1, 0, len(x) - 2)
+    t = ((at - x[i]) / np.diff(x)[i])[over]
+    smooth = t * t * (3.0 - 2.0 * t)
+    bend = t * (1.0 - t) * h[i] * ((1.0 - t) * d[i] - t * d[i + 1])
+    return y[i] + smooth * (y[i + 1] - y[i]) + bend
+
+
+def row_of(waits: F8, c: float, balancing: int) -> tuple[F8, F8]:
+    """One row of the tables from its histograms: log x (W, THETA, CV) and log pi (V, CV)."""
+    rhos, thetas, w = utilisation(c, RUN_U), q.theta_nodes(), q.wait_nodes()
+    log_x = np.zeros((len(RUN_CVS), q.W_NODES, len(thetas)))
+    log_pi = np.zeros((len(RUN_CVS), q.V_NODES))
+    for v, cv in enumerate(RUN_CVS):
+        limit = 0.5 + 0.5 * cv * cv
+        ran = np.flatnonzero(waits[v, :, :, 0].sum(axis=1))
+        mean = waits[v, ran, :, 1].sum(axis=1) / waits[v, ran, :, 0].sum(axis=1)
+        pi = c * (1.0 - rhos[ran]) * np.maximum(mean, 1e-14) / limit
+        spare = (1.0 - rhos[ran]) * float(q.push_scale(balancing, c))
+        rates = smooth_start(spare, np.log(pi))
+        at = np.concatenate([[0.0], np.sqrt(spare)])  # at full load pi is at its limit, or over it before
+        rates = np.minimum(rates, MOST_PUSH)
+        log_pi[v] = monotone_cubic(at, np.concatenate([[max(0.0, rates[0])], rates]), np.sqrt(q.spare_nodes()))
+        x = np.array([log_excess(waits[v, k], cv, thetas) for k in ran])
+        busier, extra = near_full_load(waits[v, ran[0]], x[0], c, cv, 1.0 - rhos[ran[0]], rates[0])
+        number = np.concatenate([busier, rhos[ran] * c * mean])
+        points = np.log1p(float(q.wait_scale(c)) * limit / np.maximum(number, 1e-12))
+        log_x[v] = over_waiting(points, np.concatenate([extra, x]), w)
+    return over_cvs(log_x).transpose(1, 2, 0), over_cvs(log_pi).T
+
+
+def log_excess(waits: F8, cv: float, thetas: F8) -> F8:
     with np.errstate(divide="ignore"):
-        log_x = np.maximum(np.log(conditional_excess(waits, cv)), LOG_FLOOR)
-    mean = waits[:, 1].sum() / waits[:, 0].sum() * rho * c
-    return log_x, 1.0 / max(mean, 1e-12)
+        return np.maximum(np.log(conditional_excess(waits, cv, thetas)), LOG_FLOOR)
 
 
-def simulated(layer: int, c: int) -> bool:
-    """Whether this node of the slot axis has a whole number of replicas, more than one."""
-    return layer == q.POOLED_LAYER or (c > 1 << layer and c % (1 << layer) == 0)
+def near_full_load(waits: F8, log_x: F8, c: float, cv: float, spare: float, log_pi: float) -> tuple[F8, F8]:
+    """(mean number waiting, log x) closer to full load than the first run, whose spare capacity is `spare`.
+
+    There a wait is exponential but for those that do not wait (Kingman 1961). What that gives at the first
+    run itself against what was run corrects the rest, in proportion to the spare capacity.
+    """
+    limit, busy = 0.5 + 0.5 * cv * cv, 1.0 - waits[0, 0] / waits[:, 0].sum()
+    falls = np.exp(-np.linspace(0.0, 18.0, 361))
+
+    def exponential(part: float) -> tuple[float, F8]:
+        rho, some = 1.0 - spare * part, busy**part
+        mean = limit * np.exp(log_pi * part) / (c * (1.0 - rho))
+        out = np.zeros((len(falls), 2))
+        out[0, 0] = 1.0 - some
+        out[1:, 0] = some * (falls[:-1] - falls[1:])
+        out[1:, 1] = out[1:, 0] * (np.arange(360) + 0.5) * 0.05 * mean / some
+        return rho * c * mean, log_excess(out, cv, q.theta_nodes())
+
+    parts = np.array([0.06, 0.12, 0.2, 0.3, 0.42, 0.56, 0.7, 0.85])
+    off = log_x - exponential(1.0)[1]
+    rows = [exponential(p) for p in parts]
+    corrected = [np.minimum(r[1] + p * off, 0.0) for p, r in zip(parts, rows, strict=True)]
+    return np.array([r[0] for r in rows]), np.array(corrected)
 
 
-def fill(table: F8, layer: int) -> None:
-    """Nodes without a run: pooled when one replica holds all slots, else between the neighbours."""
-    at = np.array([float(q.slot_coordinate(c)) for c in SLOTS])
-    for i, c in enumerate(SLOTS):
-        if c <= 1 << layer:
-            table[layer, i] = table[q.POOLED_LAYER, i]
-    known = [i for i, c in enumerate(SLOTS) if c <= 1 << layer or simulated(layer, int(c))]
-    for i in range(len(SLOTS)):
-        if i not in known:
-            a = max(k for k in known if k < i)
-            b = min(k for k in known if k > i)
-            f = (at[i] - at[a]) / (at[b] - at[a])
-            table[layer, i] = (1.0 - f) * table[layer, a] + f * table[layer, b]
+def smooth_start(spare: F8, log_pi: F8) -> F8:
+    """log pi with its first three points, which few long excursions make, from a parabola through 0 at full load.
+
+    The parabola fits the first five; a point's error goes with 1 / spare.
+    """
+    some = min(5, len(spare))
+    basis = np.stack([spare[:some], spare[:some] ** 2], axis=1)
+    fit = np.linalg.lstsq(basis * spare[:some, None], log_pi[:some] * spare[:some], rcond=None)[0]
+    out = log_pi.copy()
+    out[:3] = (basis @ fit)[:3]
+    return out
 
 
-def heavy_traffic(log_x: F8, inverse: F8) -> None:
-    """Nodes 0 and 1: log x and 1 / waiting are linear in u close to full load."""
-    log_x[:, :, :, 0] = 0.0
-    inverse[:, :, :, 0] = 0.0
-    ratio = U[1] / U[FIRST_U]
-    log_x[:, :, :, 1] = log_x[:, :, :, FIRST_U] * ratio
-    inverse[:, :, :, 1] = inverse[:, :, :, FIRST_U] * ratio
+def over_waiting(points: F8, log_x: F8, w: F8) -> F8:
+    """From the runs' w to the table's: x = 1 at w = 0; past the last run x falls like the number waiting."""
+    rising = np.concatenate([[True], points[1:] > np.maximum.accumulate(points)[:-1] * 1.02])
+    keep = rising & (points < w[-1])
+    points, log_x = points[keep], log_x[keep]
+    ends = [points[-1] + 1.0, points[-1] + w[-1]]
+    light = [np.maximum(log_x[-1] - 1.0, LOG_FLOOR), np.maximum(log_x[-1] - w[-1], LOG_FLOOR)]
+    return monotone_cubic(
+        np.concatenate([[0.0], points, ends]), np.concatenate([np.zeros_like(log_x[:1]), log_x, np.array(light)]), w
+    )
 
 
-def monotone(log_x: F8, inverse: F8) -> None:
-    """Less waiting with more spare capacity, more slots and a looser threshold; remove sampling noise."""
-    for axis in (3, 1, 4):
-        np.minimum.accumulate(log_x, axis=axis, out=log_x)
-    np.maximum.accumulate(inverse, axis=3, out=inverse)
+def over_cvs(table: F8) -> F8:
+    """From RUN_CVS to the table's nodes of CV along axis 0; heavy traffic's log x is linear in 1 / (1 + cv^2)."""
+    to, known = -1.0 / (1.0 + q.cv_nodes()[1:] ** 2), -1.0 / (1.0 + RUN_CVS[1:] ** 2)
+    return np.concatenate([table[:1], monotone_cubic(known, table[1:], to)])
 
 
-def make(requests: int, out: Path) -> None:
-    """Fill the tables layer by layer; the file is written after each."""
-    log_x, inverse = np.zeros((*SHAPE, len(THETAS))), np.zeros(SHAPE)
-    began = time.monotonic()
-    for layer in ORDER:
-        for i, c in enumerate(SLOTS):
-            if simulated(layer, int(c)):
-                for v, cv in enumerate(CVS):
-                    for k in range(FIRST_U, len(U)):
-                        log_x[layer, i, v, k], inverse[layer, i, v, k] = cell(layer, int(c), cv, float(U[k]), requests)
-        fill(log_x, layer)
-        fill(inverse, layer)
-        save(log_x.copy(), inverse.copy(), out)
-        print(f"layer {layer}: {time.monotonic() - began:.0f} s", flush=True)
+def monotone(table: F8, axis: int) -> F8:
+    """Falling along an axis: the middle of the two envelopes, so that noise is not taken for a trend."""
+    low = np.minimum.accumulate(table, axis=axis)
+    high = np.flip(np.maximum.accumulate(np.flip(table, axis), axis=axis), axis)
+    return 0.5 * (low + high)
 
 
-def save(log_x: F8, inverse: F8, out: Path) -> None:
-    """Clean the tables and write them."""
-    for layer in range(q.LAYERS):
-        if not inverse[layer].any():
-            log_x[layer], inverse[layer] = log_x[q.POOLED_LAYER], inverse[q.POOLED_LAYER]
-    heavy_traffic(log_x, inverse)
-    monotone(log_x, inverse)
+def rows_of_one_queue(runs: dict[tuple[int, int], F8]) -> tuple[F8, F8]:
+    """The rows of one queue for all slots, over q.ONE_SLOTS."""
+    rows = []
+    for c in q.ONE_SLOTS.astype(int):
+        waits = runs[1, min(c, ONE_MOST)]
+        rows.append(row_of(scaled(waits, True, c / ONE_MOST) if c > ONE_MOST else waits, c, POOLED))
+    return np.array([r[0] for r in rows]), np.array([r[1] for r in rows])
+
+
+def rows_of_layer(runs: dict[tuple[int, int], F8], slots: int) -> tuple[F8, F8]:
+    """The rows of least request with `slots` a replica, over q.REPLICAS; one replica is one queue."""
+    rows = [row_of(scaled(runs[1, min(slots, ONE_MOST)], True, max(slots / ONE_MOST, 1.0)), slots, LEAST_REQUEST)]
+    ran = min(slots, RUN_LAYERS[-1])
+    most = LAYER_MOST[RUN_LAYERS.index(ran)] // ran
+    for n in q.REPLICAS[1:].astype(int):
+        waits = scaled(runs[min(n, most), ran], False, max(n / most, 1.0))
+        rows.append(row_of(scaled(waits, True, slots / ran), n * slots, LEAST_REQUEST))
+    return np.array([r[0] for r in rows]), np.array([r[1] for r in rows])
+
+
+def build(runs: dict[tuple[int, int], F8], out: Path) -> None:
+    """Put the runs on the tables' grid, monotone in every axis but CV."""
+    one = rows_of_one_queue(runs)
+    one = monotone(monotone(one[0], 1), 0), monotone(monotone(one[1], 1), 0)
+    layers = [rows_of_layer(runs, int(s)) for s in q.LAYER_SLOTS]
+    many = np.array([r[0] for r in layers]), np.array([r[1] for r in layers])
+    for axis in (2, 1, 0):  # w or v, replicas, slots
+        many = monotone(many[0], axis), monotone(many[1], axis)
+    log_x = np.concatenate([one[0], many[0].reshape(-1, *many[0].shape[2:])])
+    log_pi = np.concatenate([one[1], many[1].reshape(-1, *many[1].shape[2:])])
     out.parent.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(out, log_excess=log_x.astype(np.float16), inverse_wait=inverse.astype(np.float32), slots=SLOTS)
+    log_x = np.round(monotone(log_x, 2) * 128.0) / 128.0  # 0.4 %, and half the size
+    np.savez_compressed(out, log_excess=log_x.astype(np.float16), log_push=log_pi.astype(np.float32))
+
+
+def wanted() -> list[tuple[int, int]]:
+    """(replicas, slots) of every row that is run."""
+    ones = [(1, int(c)) for c in q.ONE_SLOTS if c <= ONE_MOST]
+    many = [
+        (int(n), s) for s, most in zip(RUN_LAYERS, LAYER_MOST, strict=True) for n in q.REPLICAS if 1 < n <= most // s
+    ]
+    return ones + many
+
+
+def run_all(effort: float, folder: Path | None) -> dict[tuple[int, int], F8]:
+    """Histograms by (replicas, slots); what `folder` holds already is not run again."""
+    runs, began = {}, time.process_time()
+    for n, s in wanted():
+        file = folder / f"{n}x{s}.npz" if folder else None
+        if file and file.exists():
+            runs[n, s] = np.load(file)["waits"]
+            continue
+        runs[n, s] = one_queue_waits(s, effort) if n == 1 else least_request_waits(s, n, effort)
+        if file:
+            np.savez_compressed(file, waits=runs[n, s])
+        print(f"{n} replicas x {s} slots: {time.process_time() - began:.0f} s", flush=True)
+    return runs
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--requests", type=int, default=100_000, help="least requests of a run")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--effort", type=float, default=1.0, help="length of the runs; 1 is what ships")
+    parser.add_argument("--runs", type=Path, help="folder that keeps the histograms")
     parser.add_argument("--out", type=Path, default=q.TABLE_FILE)
     args = parser.parse_args()
-    make(args.requests, args.out)
+    if args.runs:
+        args.runs.mkdir(parents=True, exist_ok=True)
+    build(run_all(args.effort, args.runs), args.out)
 
 
 if __name__ == "__main__":

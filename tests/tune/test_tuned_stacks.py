@@ -14,7 +14,8 @@ GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "stacks.md"
 
 
 def test_the_main_incumbents_ship_tuned() -> None:
-    assert {"hpa-tuned", "keda-tuned"} <= set(tuned_names())
+    main = ("hpa", "rps", "keda", "forecast", "business-hours", "static")
+    assert {f"{name}-tuned" for name in main} <= set(tuned_names())
 
 
 @pytest.mark.parametrize("name", tuned_names())
