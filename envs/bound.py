@@ -44,13 +44,14 @@ class Machines:
     """What nodes cost and hold.
 
     price: USD a second, the least in each block. share: the part of a node's resource that one pod takes; what fits
-    on a node adds up to at most 1 of each. floor: nodes that are always there.
+    on a node adds up to at most 1 of each. floor: nodes that are always there. on_demand: what a commitment covers.
     """
 
     price: F8  # (G, T)
     floor: F8  # (G,)
     share: F8  # (W, G, R)
     allowed: NDArray[np.bool_]  # (W, G)
+    on_demand: NDArray[np.bool_]  # (G,)
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,7 @@ class Foresight:
     machines: Machines
     block_s: F8  # (T,) seconds in each block
     offered: F8  # (W,) requests within the horizon
+    promised: tuple[float, float] = (0.0, 0.0)  # committed use: USD a second, and the share off on demand
 
 
 @dataclass(frozen=True)

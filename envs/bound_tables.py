@@ -10,7 +10,6 @@ import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +17,10 @@ from numpy.typing import NDArray
 from envs.bound import F8, PRICES, WAITS, Foresight, Machines, ServiceTable, WorkTable
 from envs.cluster import Workload
 from envs.demand import Demand
+from envs.fault_plan import plan_of
 from envs.scenario import Scenario
 from envs.sim.backlog import BATCH_PERIOD_S
+from envs.sim.fault_state import OP_PRICE
 from envs.sim.foresight import least_costs
 from envs.sim.pack import BALANCING
 from envs.sim.pack_placement import pack_placement
@@ -37,6 +38,7 @@ REPLICAS = np.concatenate(
         np.exp(np.arange(math.log(1 / 0.15), math.log(50), 0.1)),
     ]
 )
+DEADLY = ("node-crash", "zone-loss", "pod-crash-loop")
 DFF = (1, 2, 3, 4)
 
 Load = Callable[[int, int], F8]
@@ -56,19 +58,26 @@ class Resolution:
 FINE = Resolution()
 
 
+def nodes_may_be_lost(scenario: Scenario) -> bool:
+    """Whether nodes or containers may die of themselves: crashes, outages, spot interruptions."""
+    spot = scenario.spot.interruptions and any("spot" in pool.capacity_types for pool in scenario.cluster.node_pools)
+    return bool(spot or any(fault.kind in DEADLY for fault in scenario.faults))
+
+
 def foresee(scenario: Scenario, seed: int, *, days: float | None = None, threads: int = 1) -> Foresight:
     """Everything that the bound needs; the horizon as `envs.rollout.rollout` has it."""
     horizon_s = min(scenario.horizon_s, days * 86400.0) if days else scenario.horizon_s
     demand = Demand.pack([scenario], [seed])
     return foresee_load(
         scenario, lambda tick, n: demand.arrivals(tick, n)[0], first_tick=demand.first_tick,
-        ticks=max(round(horizon_s / scenario.tick_s), 1), threads=threads,
+        ticks=max(round(horizon_s / scenario.tick_s), 1), seed=seed, threads=threads,
     )  # fmt: skip
 
 
 def foresee_load(
-    scenario: Scenario, load: Load, *, first_tick: int, ticks: int, fine: Resolution = FINE, threads: int = 1
-) -> Foresight:
+    scenario: Scenario, load: Load, *, first_tick: int, ticks: int, seed: int = 0, fine: Resolution = FINE,
+    threads: int = 1,
+) -> Foresight:  # fmt: skip
     """The same for any load: `load(tick, n)` gives (n, W) requests in n ticks, first_tick <= tick < ticks."""
     block_s = max(fine.block_s, ticks * scenario.tick_s / fine.blocks)
     edges = np.unique(np.append(np.arange(0, ticks, math.ceil(block_s / scenario.tick_s - 1e-9)), ticks))
@@ -76,13 +85,17 @@ def foresee_load(
     reader = _LoadReader(scenario, load, edges, first_tick)
     kernel = _Kernel(scenario.tick_s, fine.rows)
     kernel.compute([(w, reader.bins[i]) for i, w in enumerate(workloads) if w.kind == "service"], threads)
+    if nodes_may_be_lost(scenario):
+        kernel.let_requests_be_lost()
     tables: list[ServiceTable | WorkTable] = [
         kernel.table(w, reader.bins[i], len(lengths))
         if w.kind == "service"
         else _work_table(w, reader.items[i], lengths, scenario.tick_s)
         for i, w in enumerate(workloads)
     ]
-    return Foresight(tuple(tables), machines_of(scenario, edges * scenario.tick_s), lengths, reader.offered)
+    machines, promise = machines_of(scenario, seed, edges * scenario.tick_s), scenario.committed_use
+    promised = (promise.commitment_usd_per_h / 3600.0, promise.discount) if promise else (0.0, 0.0)
+    return Foresight(tuple(tables), machines, lengths, reader.offered, promised)
 
 
 class _LoadReader:
@@ -158,7 +171,7 @@ class _Kernel:
     def compute(self, wanted: Sequence[tuple[Workload, Bins]], threads: int) -> None:
         bins: dict[tuple[float, ...], set[int]] = {}
         for w, loads in wanted:
-            bins.setdefault(_key(w), set()).update(loads)
+            bins.setdefault(_key(w), {NONE}).update(loads)
         while sum(len({self._wide(k) for k in found}) for found in bins.values()) > self.most_rows:
             self.width *= 2
         jobs = [
@@ -170,13 +183,24 @@ class _Kernel:
             for (key, places), rows in zip(jobs, pool.map(lambda job: self._rows(*job), jobs), strict=True):
                 self.known.setdefault(key, {}).update(zip(places, rows, strict=True))
 
+    def let_requests_be_lost(self) -> None:
+        """A tick may lose part of its load to pods that died: they are bad, and the rest is a smaller load."""
+        for key, found in self.known.items():
+            places = sorted(found)
+            loads = np.array([_load(place) for place in places])
+            rows = np.stack([found[place] for place in places])
+            price = PRICES * key[1] / (key[0] * key[-1])
+            for i in range(1, len(places)):
+                lost = loads[i] - loads[1 : i + 1]  # at least, from a load that is in row 0, 1, ... i - 1
+                found[places[i]] = np.minimum(rows[i], (rows[:i] + lost[:, None, None] * price).min(axis=0))
+
     def _wide(self, place: int) -> int:
         return place if place == NONE else place // self.width * self.width
 
     def _rows(self, key: tuple[float, ...], places: Sequence[int]) -> F8:
         slots, service_s, cv, threshold_s, timeout_s, balancing, speed = key
         unit = service_s / (slots * speed)
-        loads = np.array([0.0 if place == NONE else math.exp(place * BIN) for place in places])
+        loads = np.array([_load(place) for place in places])
         scales = np.where(loads > 0.0, loads, NO_LOAD * self.tick_s / unit)
         out = np.empty((len(places), len(WAITS), len(PRICES)))
         # what the simulator makes of a CPU limit: fewer slots first, slower ones below one slot
@@ -197,6 +221,11 @@ class _Kernel:
         return ServiceTable(unit_s(w), idle_bad(key), least)
 
 
+def _load(place: int) -> float:
+    """Requests in a tick, at least, of a bin."""
+    return 0.0 if place == NONE else math.exp(place * BIN)
+
+
 def _key(w: Workload) -> tuple[float, ...]:
     s = w.service
     return (
@@ -211,27 +240,44 @@ def idle_bad(key: tuple[float, ...]) -> float:
     return float(lognormal_tail(threshold_s / (service_s / min(slots * speed, 1.0)), cv))
 
 
-def machines_of(scenario: Scenario, edges_s: F8) -> Machines:
-    """Kinds of node with their prices, and what a pod takes of each. Zones that are alike are one kind."""
+def machines_of(scenario: Scenario, seed: int, edges_s: F8) -> Machines:
+    """Kinds of node with their prices, and what a pod takes of each. Zones that are alike are one kind.
+
+    A pool's minimum counts only where nodes do not die of themselves.
+    """
     classes, _topology, groups = pack_placement([scenario.cluster])
-    req, room = classes.req[0], groups.alloc[0] - groups.daemon[0]
+    req, room, spot = classes.req[0], groups.alloc[0] - groups.daemon[0], groups.spot[0]
     fits = classes.fits_group[0] & (req[:, None, :] <= room[None, :, :]).all(axis=2)
-    price, floor = price_floors(scenario, groups, edges_s), groups.min_nodes[0].astype(float)
+    price = price_floors(scenario, seed, groups.price[0], edges_s)
+    floor = groups.min_nodes[0].astype(float) * (not nodes_may_be_lost(scenario))
     kinds: dict[bytes, list[int]] = {}
     for g in range(room.shape[0]):
-        kinds.setdefault(room[g].tobytes() + fits[:, g].tobytes(), []).append(g)
+        kinds.setdefault(room[g].tobytes() + fits[:, g].tobytes() + spot[g].tobytes(), []).append(g)
     first = [members[0] for members in kinds.values()]
     return Machines(
         price=np.array([price[members].min(axis=0) for members in kinds.values()]),
         floor=np.array([floor[members].sum() for members in kinds.values()]),
         share=np.stack([_shares(req, room[g]) for g in first], axis=1),
         allowed=fits[:, first],
+        on_demand=~spot[first],
     )
 
 
-def price_floors(scenario: Scenario, groups: Any, edges_s: F8) -> F8:
-    """(G, T) USD a second of each node group, the least within each block of time."""
-    return np.repeat(groups.price[0][:, None] / 3600.0, len(edges_s) - 1, axis=1)
+def price_floors(scenario: Scenario, seed: int, usd_per_h: F8, edges_s: F8) -> F8:
+    """(G, T) USD a second of each node group, the least within each block of time and two ticks around it."""
+    out = np.repeat(usd_per_h[:, None], len(edges_s) - 1, axis=1)
+    changes: dict[int, list[tuple[float, float]]] = {}
+    for at_s, kind, group, value, _ in plan_of(scenario, seed):
+        if kind == OP_PRICE:
+            changes.setdefault(int(group), []).append((at_s, value))
+    slack = 2.0 * scenario.tick_s
+    for g, found in changes.items():
+        times = np.array([-np.inf, *(t for t, _ in found), np.inf])
+        values = np.array([usd_per_h[g], *(v for _, v in found)])
+        for t in range(len(edges_s) - 1):
+            held = (times[:-1] <= edges_s[t + 1] + slack) & (times[1:] >= edges_s[t] - slack)
+            out[g, t] = values[held].min()
+    return out / 3600.0
 
 
 def _shares(req: NDArray[np.int64], room: NDArray[np.int64]) -> F8:

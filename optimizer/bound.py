@@ -26,7 +26,7 @@ COLUMNS = ("bound_usd", "above_bound", "bound_at_slo_usd")
 
 
 def bounds_of(store: CellStore, cells: Sequence[Cell], *, tell: Callable[[int, int], None]) -> pd.DataFrame:
-    """One line per cell: row, seed, usd at the cell's own service level and usd_at_slo.
+    """One line per cell: row, seed, usd at the cell's own service level and usd_at_slo (NaN: nothing meets an SLO).
 
     Demand and machines are read once per variation and seed, whatever the number of stacks. tell(done, all)
     counts those.
@@ -47,6 +47,8 @@ def _lines(store: CellStore, cells: Sequence[Cell]) -> list[dict[str, float]]:
     known, offered = clairvoyant_of(scenario, cells[0].seed, cells[0].days)
     slo = np.array([w.slo_target for w in scenario.cluster.workloads])
     at_slo = known.at(Served(offered, slo * offered, (1.0 - slo) * offered)).usd
+    if store.about(cells[0])["unreachable_slos"]:
+        at_slo = float("nan")  # no money is enough
     return [
         {
             "row": cell.row.index,

@@ -13,13 +13,14 @@ work at the cheapest time within its window.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from envs.bound import F8, PRICES, VOID, WAITS, Foresight, Machines, Served, ServiceTable, WorkTable
 
+COUNTED = (1.0, 0.5, 0.0)  # parts of on-demand prices that are tried beside a commitment
 ROUNDS = 2  # of pricing replicas by the plan that the former prices gave
 
 
@@ -28,7 +29,7 @@ class Bound:
     """USD that no policy can go below."""
 
     workload_usd: F8  # (W,)
-    floor_usd: float  # for nodes that are there whether pods need them or not
+    floor_usd: float  # for nodes that are there whether pods need them or not, and commitments
 
     @property
     def usd(self) -> float:
@@ -49,30 +50,49 @@ class Clairvoyant:
 
     def __init__(self, known: Foresight, slo: F8) -> None:
         """slo (W,): objective of each workload, the service level at which replicas are priced."""
-        self.known = known
-        machines = known.machines
-        alone = np.where(machines.allowed[:, :, None], machines.share.max(axis=2)[:, :, None] * machines.price, np.inf)
-        placed = np.asarray(machines.allowed.any(axis=1))
-        self.price = np.where(placed[:, None], alone.min(axis=1), 0.0)  # (W, T)
-        self.floor_usd = 0.0
-        level = Served(known.offered, slo * known.offered, (1.0 - slo) * known.offered)
-        best = -np.inf
-        for _ in range(ROUNDS):
-            price, floor_usd = shadow_prices(machines, self._plan(level), known.block_s)
-            trial = self._at(price, level).sum() + floor_usd
-            self.price = price
-            if trial > best:
-                best, kept = trial, (price, floor_usd)
-        self.price, self.floor_usd = kept
-        self._lines = [self._line(w, self.price) for w in range(len(known.tables))]
+        counted = COUNTED if known.promised[0] > 0.0 else (1.0,)
+        self._options = [_Priced(known, slo, part) for part in counted]
 
     def at(self, level: Served) -> Bound:
         """The bound at this service level."""
-        usd = [self._usd(w, self.price, level, line) for w, line in enumerate(self._lines)]
-        return Bound(np.array(usd), self.floor_usd)
+        return max((option.at(level) for option in self._options), key=lambda bound: bound.usd)
 
-    def _at(self, price: F8, level: Served) -> F8:
-        return np.array([self._usd(w, price, level, self._line(w, price)) for w in range(len(self.known.tables))])
+
+class _Priced:
+    """Bounds by one choice of prices per replica-second.
+
+    A committed use makes the bill promised + max(0, on demand - covered), which is at least promised + part x
+    (on demand - covered) for any part from 0 to 1: on-demand nodes count with that part of their price.
+    """
+
+    def __init__(self, known: Foresight, slo: F8, part: float) -> None:
+        self.known = known
+        machines = known.machines
+        price = np.where(machines.on_demand[:, None], part, 1.0) * machines.price
+        self.machines = replace(machines, price=price)
+        promised, off = known.promised
+        self.fixed_usd = float(known.block_s.sum()) * promised * (1.0 - part / (1.0 - off))
+        alone = np.where(machines.allowed[:, :, None], machines.share.max(axis=2)[:, :, None] * price, np.inf)
+        placed = np.asarray(machines.allowed.any(axis=1))
+        self.price = np.where(placed[:, None], alone.min(axis=1), 0.0)  # (W, T)
+        self._price_again(slo)
+        self._lines = [self._line(w, self.price) for w in range(len(known.tables))]
+
+    def _price_again(self, slo: F8) -> None:
+        """Prices from the packing's dual at the plan that the former prices gave; the best of ROUNDS is kept."""
+        offered, best = self.known.offered, -np.inf
+        level = Served(offered, slo * offered, (1.0 - slo) * offered)
+        for _ in range(ROUNDS):
+            price, floor_usd = shadow_prices(self.machines, self._plan(level), self.known.block_s)
+            self.price = price
+            usd = [self._usd(w, price, level, self._line(w, price)) for w in range(len(offered))]
+            if sum(usd) + floor_usd > best:
+                best, kept = sum(usd) + floor_usd, (price, floor_usd)
+        self.price, self.floor_usd = kept
+
+    def at(self, level: Served) -> Bound:
+        usd = [self._usd(w, self.price, level, line) for w, line in enumerate(self._lines)]
+        return Bound(np.array(usd), self.floor_usd + self.fixed_usd)
 
     def _line(self, w: int, price: F8) -> _Line | None:
         table = self.known.tables[w]
