@@ -21,7 +21,7 @@ from envs.sim.pack import Case
 from envs.sim.scheduling import schedule_pending
 from envs.stack_file import load_stack
 
-KERNELS = 240  # how many there are, about: only the progress bar's length depends on it
+KERNELS = 480  # how many there are, about: only the progress bar's length depends on it
 
 
 class _Progress(event.Listener):  # type: ignore[misc]
