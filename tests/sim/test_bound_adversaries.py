@@ -18,6 +18,7 @@ from envs.scenario import GeneratedDemand, NoiseModel, Scenario
 from envs.sim.queueing import load_tables
 from envs.sim.service import service_tick
 from policies.clairvoyant import Clairvoyant
+from tests.sim import bound_looseness
 
 TABLES = load_tables()
 TICKS, DT = 240, 15.0
@@ -159,3 +160,12 @@ def test_the_bound_is_close_to_a_plan_that_spends_its_budget_well(name: str, sha
         usd, served = played(service, load, spare * least)
         gaps.append(usd / foresight.at(served).usd - 1.0)
     assert min(gaps) < 0.08
+
+
+@pytest.mark.parametrize("name", ["web", "search", "patient"])
+@pytest.mark.parametrize(("busy", "most", "steps"), [(3.0, 7, 1), (0.8, 7, 2)])
+def test_no_plan_of_all_there_are_is_below_the_bound(name: str, busy: float, most: int, steps: int) -> None:
+    """Every plan of six ticks is played; the cheapest within each budget is above its bound, and not far."""
+    found = np.array(bound_looseness.gaps(name, 1, busy, most, steps))
+    assert found.min() >= -1e-9
+    assert found[np.isfinite(found[:, 0]), 0].min() < 0.35
