@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numba
+from numba.core.caching import UserProvidedCacheLocator
 
 _ROOT = Path(__file__).resolve().parent.parent
 
@@ -38,7 +39,22 @@ def cache_dir() -> Path:
     return root / f"kernels-{source_hash()}"
 
 
+class KernelCacheLocator(UserProvidedCacheLocator):  # type: ignore[misc]
+    """Files kernels under their place in the package: equal sources share a cache wherever they are installed."""
+
+    @classmethod
+    def get_suitable_cache_subpath(cls, py_file: str) -> str:
+        """Folder below `cache_dir()` for the kernels of one source file."""
+        return Path(py_file).resolve().parent.name
+
+    @classmethod
+    def from_function(cls, py_func: Callable[..., Any], py_file: str) -> Any:
+        """A locator for a kernel of ours, None for functions of others."""
+        return super().from_function(py_func, py_file) if _ROOT in Path(py_file).resolve().parents else None
+
+
 numba.config.CACHE_DIR = str(cache_dir())
+numba.config.CACHE_LOCATOR_CLASSES = f"{__name__}.KernelCacheLocator,UserProvidedCacheLocator"
 
 
 def kernel(function: Callable[..., Any]) -> Any:
