@@ -57,8 +57,8 @@ class Recorder:
         self.control, self.period_s = control, control.period_s
         self.plans: list[tuple[float, np.ndarray]] = []
 
-    def __call__(self, time_s: float, rates: np.ndarray) -> Plan | None:
-        plan = self.control(time_s, rates)
+    def __call__(self, time_s: float, rates: np.ndarray, look: Callable[[], Snapshot]) -> Plan | None:
+        plan = self.control(time_s, rates, look)
         assert plan is not None
         fields = np.stack([plan.targets.hpa_target, plan.targets.hpa_stabilization_down_s])
         self.plans.append((time_s, fields))
