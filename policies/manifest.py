@@ -19,6 +19,7 @@ from envs.schema_types import StrictModel
 SCHEMA_VERSION = 1
 MANIFEST_MAX_BYTES = 4 * 2**20
 MODEL_FILE, MANIFEST_FILE = "policy.onnx", "manifest.json"
+BUNDLE_FILES = frozenset({MODEL_FILE, MANIFEST_FILE, "forecaster.onnx", "model-card.md"})
 INPUT, OUTPUT = "observation", "action"
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
