@@ -1,6 +1,6 @@
-"""Gymnasium environments on the simulator. `import envs` is not needed: they register by entry point.
+"""Gymnasium environments on the simulator.
 
-    import gymnasium
+    import gymnasium, envs.gym_register
     env = gymnasium.make("Trimtab/Autoscaling-v0")
 
 All three draw a world at each reset (envs.world_draw), step one control period at a time, end by truncation and never
@@ -35,7 +35,7 @@ MODES = ["rgb_array", "human"]
 Box = NDArray[np.float32]
 
 
-def box_of(names: Sequence[str], rows: int = 1) -> spaces.Box:
+def box_of(names: Sequence[str], rows: int = 1) -> Any:
     """The ranges of these features, rows times over."""
     low, high = (np.array([getattr(FEATURE[n], end) for n in names] * rows, np.float32) for end in ("low", "high"))
     return spaces.Box(low, high, dtype=np.float32)
@@ -183,10 +183,3 @@ class NodePoolsEnv(_Drawn):
         if self.render_mode is not None:
             self.film.add(self.cluster.frame())
         return self.cluster.observe_pool(0), -info["cost"], False, self.cluster.done, info
-
-
-def register() -> None:
-    """Called by Gymnasium through the entry point `gymnasium.envs`."""
-    for name, entry in (("Autoscaling", AutoscalingEnv), ("NodePools", NodePoolsEnv), ("Cluster", ClusterEnv)):
-        if f"Trimtab/{name}-v0" not in gymnasium.registry:
-            gymnasium.register(f"Trimtab/{name}-v0", entry_point=f"{__name__}:{entry.__name__}")

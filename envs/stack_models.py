@@ -262,6 +262,8 @@ class LearnedModel(StrictModel):
     """Of a bad share of 1 at an SLO of 99.9 %, in multiples of ideal cost; default the intent's."""
     replay: bool = _LEARNED.replay
     """true: replay of each workload's measured past picks the variant of the network."""
+    burn: bool = _LEARNED.burn
+    """true: each workload's violation price follows the burn of its error budget, until the SLO is just met."""
     every_s: Duration = Field(default=_LEARNED.every_s, ge=60, le=604_800)
     """Time between two such choices."""
     backfill_s: Duration = Field(default=_LEARNED.backfill_s, ge=0, le=5_184_000)

@@ -10,8 +10,8 @@ from envs.cluster import ClusterSpec, Workload
 from envs.intent import violation_price
 from envs.plain import Array
 from envs.scenario import Scenario
-from envs.set_point_action import base_set_points
-from envs.stack import HpaBehavior, HpaMetric, HpaSpec, Replay, ScalingRules, Stack
+from envs.set_point_action import ACTIONS, set_points
+from envs.stack import HpaBehavior, HpaMetric, HpaSpec, Learned, ScalingRules, Stack
 
 
 def steerable(w: Workload) -> bool:
@@ -37,9 +37,11 @@ def steered(scenario: Scenario, stack: Stack, prices: Array) -> tuple[ClusterSpe
 
     prices (W,): violation price of each workload. What is not a service keeps its scaler.
     """
-    share, window = base_set_points(prices)
+    share, window = set_points(np.zeros((len(prices), len(ACTIONS))), prices)
     workloads = tuple(
         replace(w, hpa=rps_hpa(stack, w, share[i], window[i])) if steerable(w) else w
         for i, w in enumerate(scenario.cluster.workloads)
     )
-    return replace(scenario.cluster, workloads=workloads), replace(stack, use_workload_hpa=True, per_workload=(), replay=Replay())
+    return replace(scenario.cluster, workloads=workloads), replace(
+        stack, use_workload_hpa=True, per_workload=(), replay=Replay()
+    )

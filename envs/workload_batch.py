@@ -111,7 +111,7 @@ class WorkloadBatch:
     def signals(self) -> RowSignals:
         """What was measured of every row just now."""
         flow = self.sim.arrays.flow
-        B, W = self.shape
+        W = self.shape[1]
         seen = self._seen[:, :, :W]
         return RowSignals(
             offered_rps=seen[:, 2].ravel(),
@@ -196,7 +196,18 @@ def _one(demand: Demand, b: int) -> Demand:
     """Cluster b's demand alone: what `case_of` reads the load at the start from."""
     per_cluster = {
         name: getattr(demand.load, name)[b : b + 1]
-        for name in ("curve", "scale", "offset_s", "hourly", "key", "sigma", "dispersion", "counted", "group", "anchors")
+        for name in (
+            "curve",
+            "scale",
+            "offset_s",
+            "hourly",
+            "key",
+            "sigma",
+            "dispersion",
+            "counted",
+            "group",
+            "anchors",
+        )
     }
     load = demand.load._replace(**per_cluster)
     return replace(demand, load=load, shape=(1, demand.shape[1]), crowds=())

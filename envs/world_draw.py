@@ -154,7 +154,9 @@ def _draw_demand(rng: np.random.Generator, w: Workload, size: float, loads: Sequ
         return _made_up(rng, rps)
     load = loads[int(rng.integers(len(loads)))]
     room = load.duration_s - draw.horizon_s - 1.0
-    return TraceDemand(load.path, load.column, mean_rps=rps, offset_s=float(rng.uniform(0.0, room)), max_gap_s=MAX_GAP_S)
+    return TraceDemand(
+        load.path, load.column, mean_rps=rps, offset_s=float(rng.uniform(0.0, room)), max_gap_s=MAX_GAP_S
+    )
 
 
 def _made_up(rng: np.random.Generator, rps: float) -> GeneratedDemand:

@@ -5,15 +5,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 
 from envs.plain import Array
 from envs.replay_run import Rows
 from envs.steered_replay import MINUTE_S, SteeredReplay
 from policies import replay as rule
 from policies.family import told_prices, variant_scalings
-from policies.learned import Actor
+from policies.learned import Actor, answer
 
 
 class FamilyReplay:
@@ -37,7 +39,7 @@ class FamilyReplay:
         self.prices, self.half_life_s = prices, half_life_s
         told, scaling = told_prices(prices), variant_scalings()
         self.run = SteeredReplay(
-            actor.act, rows, told, scaling, beliefs=beliefs, tick_s=tick_s, seed=seed, every=every_min
+            partial(answer, actor), rows, told, scaling, beliefs=beliefs, tick_s=tick_s, seed=seed, every=every_min
         )
         usd = [r.workload.service.cpu_s_per_request * r.price.usd_per_core_h / 3600.0 for r in rows]
         self.ideal_usd = np.array(usd)
@@ -50,7 +52,10 @@ class FamilyReplay:
         new = rule.Past(usd, bad, offered * self.ideal_usd, offered, len(rates) * MINUTE_S)
         self.past = rule.later(self.past, new, half_life_s=self.half_life_s)
 
-    def choice(self, prior: Array, prior_weight: float) -> Array:
-        """(W,) index into VARIANTS: least log loss over the workload's best, plus the prior (W, V)."""
-        loss = rule.losses(self.past, self.prices)
+    def choice(self, prior: Array, prior_weight: float, multiplier: Array | float = 1.0) -> NDArray[np.int64]:
+        """(W,) index into VARIANTS: least log loss over the workload's best, plus the prior (W, V).
+
+        multiplier: on the violation prices, from the error budget's burn.
+        """
+        loss = rule.losses(self.past, self.prices * multiplier)
         return rule.choose(rule.scores(loss, prior, prior_weight=prior_weight))

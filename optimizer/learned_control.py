@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from envs.action import Plan
+from envs.demand import Demand
 from envs.guardrails import PIPELINE
 from envs.load_past import KEPT_MIN, LoadPast
 from envs.plain import Array
@@ -21,8 +22,10 @@ from envs.scenario import Scenario
 from envs.snapshot import Snapshot
 from envs.stack import HpaSpec, Stack
 from envs.steered import prices_of, steered
+from envs.workload_batch import past_rates
 from optimizer.family_replay import FamilyReplay
 from optimizer.replay_control import backfill
+from policies.burn import moved, no_burn, seen
 from policies.decide import Guards, decide, first_memory
 from policies.family import VARIANTS
 from policies.learned import Actor, LearnedSetPoints, scales_on_rps
@@ -36,7 +39,13 @@ class LearnedControl:
     """Decides from measurements; see envs.measured_loop.Decide. `scenario` and `stack` are what to roll out."""
 
     def __init__(
-        self, scenario: Scenario, stack: Stack, seed: int, actor: Actor, *, prior: Callable[[Array], Array] | None = None
+        self,
+        scenario: Scenario,
+        stack: Stack,
+        seed: int,
+        actor: Actor,
+        *,
+        prior: Callable[[Array], Array] | None = None,
     ) -> None:
         assert stack.learned is not None
         self.options = stack.learned
@@ -49,10 +58,13 @@ class LearnedControl:
         self.memory = first_memory(self.policy, cluster)
         none = np.zeros((len(cluster.workloads), len(VARIANTS)))
         self.prior = none if prior is None else prior(self.prices)
+        self.slo = np.array([w.slo_target for w in cluster.workloads])
         self.past = LoadPast(len(cluster.workloads))
         self.who = [i for i, w in enumerate(cluster.workloads) if scales_on_rps(w) and _price(scenario, i)]
         self.replay = self._family(actor, seed) if self.options.replay and self.who else None
+        self.burn = no_burn(len(cluster.workloads))
         self._last = np.zeros(len(cluster.workloads))
+        self._seed = seed
         self._waiting: list[Array] = []
         self._chosen_at = -np.inf
         self._begun = False
@@ -90,21 +102,25 @@ class LearnedControl:
         if self.replay is not None and time_s - self._chosen_at >= self.options.every_s:
             self._choose(time_s)
         snapshot = replace(look(), past_rps=self.past.read())
+        self._note_errors(snapshot)
         made, self.memory = decide(
             self.policy, self.memory, (snapshot,), self.scenario.cluster, self.intent, time_s, 0, guards=GUARDS
         )
         return made.plan
 
+    def _note_errors(self, snapshot: Snapshot) -> None:
+        now = snapshot.workloads
+        offered = now.offered_rps.value * self.period_s
+        self.burn = seen(self.burn, offered, offered * now.error_share.value, self.period_s)
+
     def _recall(self) -> None:
-        """What was measured before time 0."""
+        """What was measured before time 0: minutes for the network to look back on, and load for replay."""
+        demand = Demand.pack([self.scenario], [self._seed])
+        self.past.extend(past_rates(demand, [self.scenario], KEPT_MIN))
         ticks = max(round(60.0 / self.scenario.tick_s), 1)
-        for day in backfill(self.scenario, KEPT_MIN * 60.0):
+        for day in backfill(self.scenario, self.options.backfill_s):
             n = len(day) // ticks
-            minutes = day[: n * ticks].reshape(n, ticks, -1).sum(axis=1) / 60.0
-            self.past.extend(minutes)
-            self._waiting += list(minutes)
-        kept = round(self.options.backfill_s / 60.0)
-        self._waiting = self._waiting[-kept:] if kept else []
+            self._waiting += list(day[: n * ticks].reshape(n, ticks, -1).sum(axis=1) / 60.0)
 
     def _choose(self, time_s: float) -> None:
         """Each workload's variant for the next hour, into the policy's memory."""
@@ -113,7 +129,10 @@ class LearnedControl:
             self.replay.extend(np.stack(self._waiting)[:, self.who])
             self._waiting = []
         self._chosen_at = time_s
-        chosen = self.replay.choice(self.prior[self.who], self.options.prior_weight)
+        if self.options.burn:
+            self.burn = moved(self.burn, self.slo)
+        dearer = self.burn.multiplier[self.who]
+        chosen = self.replay.choice(self.prior[self.who], self.options.prior_weight, dearer)
         memory: dict[str, Any] = {name: list(values) for name, values in self.memory.policy.items()}
         for i, c in zip(self.who, chosen, strict=True):
             memory["factor"][i], memory["scaling"][i] = VARIANTS[int(c)]

@@ -33,7 +33,13 @@ DAY_S = 86_400.0
 def simulate(
     scenario: Scenario, stack: Stack, seed: int, *, days: float | None = None, sink: Sink | None = None
 ) -> Rollout:
-    """`envs.rollout.rollout`, with the replay that the stack asks for."""
+    """`envs.rollout.rollout`, with the replay or the learned policy that the stack asks for."""
+    if stack.learned is not None:
+        from optimizer.learned_stack import control_of
+
+        learned = control_of(scenario, stack, seed)
+        made = rollout(learned.scenario, learned.stack, seed, days=days, sink=sink, decide=learned)
+        return replace(made, stack=stack.name)
     decide = ReplayControl(scenario, stack, seed) if stack.replay is not None else None
     return rollout(scenario, stack, seed, days=days, sink=sink, decide=decide)
 

@@ -33,6 +33,16 @@ class Actor(Protocol):
         """(N, len(AUTOSCALING)) -> (N, len(ACTIONS)) in [-1, 1]."""
         ...
 
+    def within(self, observation: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """(N,) whether training saw rows like this."""
+        ...
+
+
+def answer(actor: Actor, observation: NDArray[np.float32]) -> NDArray[np.float64]:
+    """The network's action; 0, the tuned base, for rows outside what it was trained on."""
+    trusted = actor.within(observation)
+    return np.where(np.expand_dims(trusted, 1), actor.act(observation), 0.0)
+
 
 def with_price(observation: NDArray[np.float32], price: Array) -> NDArray[np.float32]:
     """The rows as if the intent asked for this violation price (N,)."""
@@ -43,8 +53,9 @@ def with_price(observation: NDArray[np.float32], price: Array) -> NDArray[np.flo
 
 @dataclass(frozen=True)
 class LearnedSetPoints:
-    """Memory: factor, scaling and multiplier, one number a workload each. Workloads that do not scale on requests
-    per second by an HPA of their own are left alone.
+    """Memory: factor, scaling and multiplier, one number a workload each; outside: whether the last decision fell back
+    to the tuned base because the observation was unlike training. Workloads that do not scale on requests per second
+    by an HPA of their own are left alone.
     """
 
     actor: Actor
@@ -53,7 +64,7 @@ class LearnedSetPoints:
     def start(self, spec: ClusterSpec) -> PolicyMemory:
         """Before anything is known: the network at the intent's own price."""
         ones = [1.0] * len(spec.workloads)
-        return {"factor": ones, "scaling": ones, "multiplier": ones}
+        return {"factor": ones, "scaling": ones, "multiplier": ones, "outside": [False] * len(ones)}
 
     def act(self, sight: Sight, memory: PolicyMemory) -> tuple[NDArray[Any], PolicyMemory]:
         """Raw action for envs.action.decode."""
@@ -61,7 +72,7 @@ class LearnedSetPoints:
         factor, scaling, multiplier = (np.array(memory[k]) for k in ("factor", "scaling", "multiplier"))
         price = violation_price(sight.intent.violation_price, [w.slo_target for w in workloads]) * multiplier * factor
         seen = with_price(sight.observation[:, COLUMNS], price)
-        share, window = set_points(self.actor.act(seen), price, scaling)
+        share, window = set_points(answer(self.actor, seen), price, scaling)
         capacity = np.array([w.service.capacity_rps for w in workloads])
         mine = np.array([scales_on_rps(w) for w in workloads])
         targets = replace(
@@ -69,7 +80,7 @@ class LearnedSetPoints:
             hpa_target=np.where(mine, share * capacity, np.nan),
             hpa_stabilization_down_s=np.where(mine, window, np.nan),
         )
-        return raw_of(targets, sight.spec), memory
+        return raw_of(targets, sight.spec), {**memory, "outside": np.logical_not(self.actor.within(seen)).tolist()}
 
 
 def scales_on_rps(workload: Any) -> bool:

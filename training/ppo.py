@@ -76,8 +76,8 @@ class Watch(BaseCallback):
             raise KeyboardInterrupt
 
     def _on_rollout_end(self) -> None:
-        rewards = self.model.rollout_buffer.rewards  # type: ignore[attr-defined]
-        actions = self.model.rollout_buffer.actions  # type: ignore[attr-defined]
+        rewards = self.model.rollout_buffer.rewards
+        actions = self.model.rollout_buffer.actions
         done = self.model.num_timesteps
         seen = {
             "rollout/reward": float(rewards.mean()),
@@ -91,7 +91,7 @@ class Watch(BaseCallback):
 
 def save_checkpoint(path: Path, model: PPO, env: AutoscalingVecEnv) -> None:
     """Written beside and moved into place: a kill leaves the one before."""
-    kind, keys, *rest = np.random.get_state()  # noqa: NPY002 - the generator that SB3 shuffles its rows with
+    kind, keys, *rest = np.random.get_state()
     state = {
         "policy": model.policy.state_dict(),
         "optimizer": model.policy.optimizer.state_dict(),
@@ -115,7 +115,7 @@ def load_checkpoint(path: Path, model: PPO, env: AutoscalingVecEnv) -> None:
     env.episode = state["episode"]
     torch.set_rng_state(state["torch"])
     kind, keys, *rest = json.loads(state["numpy"])
-    np.random.set_state((kind, np.array(keys, np.uint32), *rest))  # noqa: NPY002
+    np.random.set_state((kind, np.array(keys, np.uint32), *rest))
 
 
 def learn(

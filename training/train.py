@@ -91,7 +91,7 @@ def act_of(actor: Any) -> Callable[[NDArray[np.float32]], Array]:
     def act(observation: NDArray[np.float32]) -> Array:
         with torch.no_grad():
             raw = actor(torch.as_tensor(observation)).numpy()
-        return np.round(np.clip(np.asarray(raw, np.float64), -1.0, 1.0), DIGITS)
+        return np.asarray(np.round(np.clip(raw.astype(np.float64), -1.0, 1.0), DIGITS), np.float64)
 
     return act
 
@@ -179,14 +179,14 @@ def make_prior(config: TrainConfig, act: Callable[[NDArray[np.float32]], Array],
         act, loads, check.prior_prices, workloads=check.prior_workloads, days=check.prior_days, seed=config.seed,
         period_min=round(config.worlds.period / 60.0),
     )  # fmt: skip
-    return VariantPrior(prices=list(check.prior_prices), variants=[list(v) for v in VARIANTS], log_regret=regret)
+    return VariantPrior(prices=list(check.prior_prices), variants=list(VARIANTS), log_regret=regret)
 
 
 def stage_table(judged: Judged) -> Table:
     """Validation, a row a price."""
     heads = ["violation_price", "cost", "base_cost", "log_ratio", "low", "high"]
-    rows = [[*(round(x, 5) for x in row)] for row in judged.rows]
-    total = [None, None, None, *(round(x, 5) for x in judged.overall)]
+    rows: list[list[Any]] = [[*(round(x, 5) for x in row)] for row in judged.rows]
+    total: list[Any] = [None, None, None, *(round(x, 5) for x in judged.overall)]
     return Table(title="network against the tuned base on held-out series", columns=heads, rows=[*rows, total])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,7 +73,7 @@ def _roll(batch: WorkloadBatch, act: Act) -> tuple[Array, NDArray[np.float32]]:
     return total / steps, np.concatenate(seen)
 
 
-def interval(values: Array, cluster: Array, rng: np.random.Generator) -> tuple[float, float, float]:
+def interval(values: Array, cluster: NDArray[Any], rng: np.random.Generator) -> tuple[float, float, float]:
     """(mean, low, high): 95 % by the bootstrap over clusters."""
     sums = np.bincount(cluster, weights=values)
     counts = np.bincount(cluster, minlength=len(sums)).astype(np.float64)

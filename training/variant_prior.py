@@ -12,7 +12,7 @@ from envs.cluster import Workload
 from envs.demand import Demand
 from envs.plain import Array
 from envs.replay_run import Rows
-from envs.set_point_action import base_set_points
+from envs.set_point_action import ACTIONS, set_points
 from envs.stack import HpaSpec, Stack
 from envs.steered import rps_hpa
 from envs.steered_replay import MINUTE_S, SteeredReplay
@@ -40,7 +40,7 @@ def variant_regret(
 
 def _regret_at(act: Act, workloads: Sequence[Workload], minutes: Array, price: float, period_min: int) -> list[float]:
     prices = np.full(len(workloads), price)
-    share, window = base_set_points(prices)
+    share, window = set_points(np.zeros((len(prices), len(ACTIONS))), prices)
     stack = Stack("", replicas=HpaSpec())
     rows = [Rows(replace(w), (rps_hpa(stack, w, share[i], window[i]),), (1.0,), PRICE) for i, w in enumerate(workloads)]
     run = SteeredReplay(

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from envs.cluster import Workload
+from envs.intent import violation_price
 from envs.setpoints import GRID, SetPoint, candidates, fleet_regret, of_today
 from envs.stack import HpaMetric, HpaSpec
-from envs.intent import violation_price
 from policies import replay as rule
 from policies.replay_table import dump, load
 

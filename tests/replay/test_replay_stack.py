@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from envs.errors import InputError
 from envs.rollout import rollout
 from envs.scenario import Scenario
 from envs.scenario_file import load_scenario
+from envs.snapshot import Snapshot
 from envs.stack import Stack
 from envs.stack_file import document_of, load_stack, stack_from_document
 from envs.timeline import Timeline
