@@ -43,5 +43,5 @@ def steered(scenario: Scenario, stack: Stack, prices: Array) -> tuple[ClusterSpe
         for i, w in enumerate(scenario.cluster.workloads)
     )
     return replace(scenario.cluster, workloads=workloads), replace(
-        stack, use_workload_hpa=True, per_workload=(), replay=Replay()
+        stack, use_workload_hpa=True, per_workload=(), learned=stack.learned or Learned()
     )

@@ -80,10 +80,11 @@ class LearnedSetPoints:
             hpa_target=np.where(mine, share * capacity, np.nan),
             hpa_stabilization_down_s=np.where(mine, window, np.nan),
         )
-        return raw_of(targets, sight.spec), {**memory, "outside": np.logical_not(self.actor.within(seen)).tolist()}
+        outside = [not trusted for trusted in self.actor.within(seen).tolist()]
+        return raw_of(targets, sight.spec), {**memory, "outside": outside}
 
 
 def scales_on_rps(workload: Any) -> bool:
     """Whether the workload's own HPA follows requests per second."""
-    metrics = getattr(workload.hpa, "metrics", ())
+    metrics: Any = getattr(workload.hpa, "metrics", ())
     return bool(metrics) and metrics[0].name == "requests_per_second"
