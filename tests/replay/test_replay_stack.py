@@ -112,7 +112,7 @@ def test_time_zero_knows_the_trace_before_the_horizon_and_not_a_tick_more(folder
     rates = np.concatenate(parts) / scenario.tick_s
     assert rates[:120].mean(axis=0) == pytest.approx([500 * 1.2, 250 * 1.2], rel=0.35)
     control = ReplayControl(scenario, often, 1)
-    plan = control(0.0, np.zeros((0, 2)))
+    plan = control(0.0, np.zeros((0, 2)), lambda: pytest.fail("replay looks at no snapshot"))
     assert plan is not None
     assert control.past.seconds == 6 * 3600.0
     assert np.isfinite(plan.targets.hpa_target).all()
