@@ -134,7 +134,7 @@ def test_replay_in_a_what_if_is_reproducible_and_never_forgotten(folder: Path, o
     for sink in rows:
         simulate(scenario, often, 4, days=0.1, sink=sink.append)
     assert rows[0][0].workload_usd.tobytes() == rows[1][0].workload_usd.tobytes()
-    with pytest.raises(ValueError, match="replays the past"):
+    with pytest.raises(ValueError, match="steered while it runs"):
         rollout(scenario, often, 4, days=0.01)
 
 
