@@ -22,6 +22,8 @@ from numba.core import types
 from numba.core.caching import UserProvidedCacheLocator
 from numba.core.types.misc import unliteral
 
+from envs.sim.linking import link_long_kernels
+
 _ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -57,6 +59,7 @@ class KernelCacheLocator(UserProvidedCacheLocator):  # type: ignore[misc]
 
 numba.config.CACHE_DIR = str(cache_dir())
 numba.config.CACHE_LOCATOR_CLASSES = f"{__name__}.KernelCacheLocator,UserProvidedCacheLocator"
+link_long_kernels()
 
 
 def _plain(kind: Any) -> Any:

@@ -102,4 +102,6 @@ def _load(codegen: Any, symbol: str, code: bytes) -> None:
         _loaded[symbol] = library
 
 
-JITCPUCodegen._library_class = KernelLibrary
+def link_long_kernels() -> None:
+    """From now on, compiled functions are linked as said above."""
+    JITCPUCodegen._library_class = KernelLibrary
