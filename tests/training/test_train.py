@@ -50,12 +50,12 @@ def test_it_starts_at_the_tuned_base_and_the_base_earns_nothing(config: TrainCon
 def test_rows_end_together_by_truncation_in_new_worlds(config: TrainConfig) -> None:
     env = make_env(config, shipped_loads())
     env.reset()
-    before = env.batch.scenarios
+    before = env.core.batch.scenarios
     for i in range(60):
         seen, _, dones, infos = env.step(np.zeros((6, 2)))
         assert dones.all() == (i == 59)
     assert all(info["TimeLimit.truncated"] and info["terminal_observation"].shape == seen[0].shape for info in infos)
-    assert env.batch.scenarios != before
+    assert env.core.batch.scenarios != before
 
 
 def test_a_killed_run_goes_on_to_the_same_bundle(config: TrainConfig, tmp_path: Path) -> None:
