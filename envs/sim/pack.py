@@ -337,6 +337,8 @@ def _pack_clock(
         api_since_s=np.full(B, -np.inf),
         overflow=np.zeros(B, i4),
         pod_event_s=np.full((B, N), np.nan),
+        claim_event_s=np.full((B, N), np.nan),
+        ends_count=np.ones(B, i1),
         change_s=np.full(B, -np.inf),
     )
 

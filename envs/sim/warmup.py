@@ -14,7 +14,7 @@ from envs.controllers.cluster_autoscaler import ca_loop
 from envs.rollout import rollout
 from envs.scenario_file import load_scenario
 from envs.sim.cluster_sim import ClusterSim
-from envs.sim.events import run_syncs
+from envs.sim.events import run_loops
 from envs.sim.jit import cache_dir
 from envs.sim.load import serve_workload
 from envs.sim.pack import Case
@@ -70,7 +70,7 @@ def _exercise() -> None:
     apart.start()
     view, number, real = sim.view.numba_type, types.int64, types.float64
     schedule_pending.compile((view, number, real, number, real))
-    run_syncs.compile((view, number, real, number, number, real))
+    run_loops.compile((view, number, real, number, number, real))
     serve_workload.compile((view, number, number, real, number, number, real))
     apart.join()
     if apart.exitcode:
