@@ -8,7 +8,7 @@ load that they measure is the same for all (it does not depend on what they choo
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from envs.action import Plan
 from envs.replay_run import ReplayRun, Rows, Spent
 from envs.rollout import rollout
+from envs.snapshot import Snapshot
 from envs.stack import Stack
 from optimizer.evaluate_cases import Case
 from optimizer.evaluate_run import JudgedFold, Run, run_alone
@@ -84,7 +85,7 @@ class Voice:
         self.period_s = choir.controls[i].period_s
         self._choir, self._i, self._n = choir, i, 0
 
-    def __call__(self, time_s: float, rates: F8) -> Plan | None:
+    def __call__(self, time_s: float, rates: F8, look: Callable[[], Snapshot]) -> Plan | None:
         self._n += 1
         return self._choir.plan(self._n - 1, self._i, rates)
 

@@ -44,7 +44,7 @@ def run_case(case: Case, stacks: Sequence[Stack]) -> list[Run]:
 
 def is_plain(stack: Stack, *, but_for_replay: bool = False) -> bool:
     """Whether the cluster's own controllers are all there is to the stack."""
-    return (but_for_replay or stack.replay is None) and getattr(stack, "learned", None) is None
+    return (but_for_replay or stack.replay is None) and stack.learned is None
 
 
 def run_alone(case: Case, stack: Stack) -> Run:
