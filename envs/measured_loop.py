@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
@@ -9,8 +11,9 @@ from numpy.typing import NDArray
 
 from envs.action import Plan
 from envs.sim.cluster_sim import ClusterSim
-from envs.sim.exchange import apply_plan
+from envs.sim.exchange import apply_plan, take_snapshot
 from envs.sim.measure import RATE_WINDOW_S, measure_workloads
+from envs.snapshot import Snapshot
 
 F8 = NDArray[np.float64]
 OFFERED = 2  # row of measure_workloads
@@ -21,9 +24,10 @@ class Decide(Protocol):
 
     period_s: float
 
-    def __call__(self, time_s: float, rates: F8) -> Plan | None:
+    def __call__(self, time_s: float, rates: F8, look: Callable[[], Snapshot]) -> Plan | None:
         """rates (n, W): offered requests/s of the n minutes since it was last asked, as the metrics pipeline
-        showed them (a minute's mean, 15 s old). NaN: not measured. None: change nothing.
+        showed them (a minute's mean, 15 s old). NaN: not measured. look(): what can be measured of the cluster
+        now. None: change nothing.
         """
 
 
@@ -36,6 +40,7 @@ class MeasuredLoop:
         self._every = max(round(decide.period_s / (self._step * sim.tick_s)), 1) * self._step
         self._rates: list[F8] = []
         self._asked_at: int | None = None
+        self.decisions, self.decision_s = 0, 0.0  # how often it was asked, and wall-clock seconds that it took
 
     def run(self, arrivals: NDArray[np.float64]) -> None:
         """Advance by (1, n, W) arrivals; any n, chunk by chunk."""
@@ -53,7 +58,9 @@ class MeasuredLoop:
         self._asked_at = self.sim.tick
         rates = np.stack(self._rates) if self._rates else np.zeros((0, width))
         self._rates = []
-        plan = self.decide(self.sim.tick * self.sim.tick_s, rates)
+        began = time.perf_counter()
+        plan = self.decide(self.sim.tick * self.sim.tick_s, rates, lambda: take_snapshot(self.sim))
+        self.decisions, self.decision_s = self.decisions + 1, self.decision_s + time.perf_counter() - began
         if plan is not None:
             apply_plan(self.sim, plan)
 

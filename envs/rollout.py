@@ -42,8 +42,8 @@ def rollout(
     only; a stack with `replay` needs one (`optimizer.replay_control.simulate` brings it). Equal scenario, stack,
     seed and version give equal bytes; the demand does not depend on the stack.
     """
-    if stack.replay is not None and decide is None:
-        raise ValueError(f"stack {stack.name} replays the past: run it by optimizer.replay_control.simulate")
+    if (stack.replay is not None or stack.learned is not None) and decide is None:
+        raise ValueError(f"stack {stack.name} is steered while it runs: run it by optimizer.replay_control.simulate")
     began = time.monotonic()
     demand = Demand.pack([scenario], [seed])
     sim = ClusterSim([case_of(scenario, stack, seed, demand)], rows=rows_per_day(scenario))
@@ -52,7 +52,8 @@ def rollout(
     total = max(round(horizon_s / scenario.tick_s), 1)
     names = names_of(scenario)
     chunk = rows_per_day(scenario) * sim.row_ticks
-    advance = sim.run if decide is None else MeasuredLoop(sim, decide).run
+    loop = None if decide is None else MeasuredLoop(sim, decide)
+    advance = sim.run if loop is None else loop.run
     for arrivals in _ahead(demand, total, chunk):
         sim.clear_rows()
         first, n = sim.tick, arrivals.shape[1]
@@ -72,7 +73,7 @@ def rollout(
         unreachable_slos=unreachable_slos(scenario),
         unschedulable=unschedulable(scenario),
         notes=demand.notes,
-        info={},
+        info={} if loop is None else {"decisions": loop.decisions, "decision_s": loop.decision_s},
     )
 
 

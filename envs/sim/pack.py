@@ -167,8 +167,8 @@ def _heals(stack: Stack) -> int:
 
 
 def _reserve(cases: Sequence[Case]) -> HpaSpec | None:
-    """The longest windows that replay may write while the simulation runs."""
-    if all(case.stack.replay is None for case in cases):
+    """The longest windows that replay or a learned policy may write while the simulation runs."""
+    if all(case.stack.replay is None and case.stack.learned is None for case in cases):
         return None
     longest = ScalingRules(stabilization_s=1800)
     return HpaSpec(behavior=HpaBehavior(scale_up=ScalingRules(), scale_down=longest))
