@@ -8,7 +8,7 @@ from importlib.metadata import entry_points
 import typer
 
 from envs.errors import InputError
-from optimizer import cli_calibrate, cli_policy, cli_prices, cli_scenario, cli_tune, cli_whatif
+from optimizer import cli_calibrate, cli_evaluate, cli_policy, cli_prices, cli_scenario, cli_tune, cli_whatif
 
 app = typer.Typer(
     name="trimtab",
@@ -20,12 +20,11 @@ app = typer.Typer(
 )
 cli_whatif.register(app)
 cli_tune.register(app)
+cli_evaluate.register(app)
 cli_calibrate.register(app)
 app.add_typer(cli_scenario.app, name="scenario")
 app.add_typer(cli_prices.app, name="prices")
 app.add_typer(cli_policy.app, name="policy")
-
-
 COMMANDS = "trimtab.commands"  # entry points: a function that takes the application and adds a command, lazily
 
 
