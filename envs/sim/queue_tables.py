@@ -33,6 +33,7 @@ THETA_NODES = 22  # theta = 2^(k / 3) - 1
 NOBODY = 1e-12  # waiting
 _ROW = W_NODES * THETA_NODES * CV_NODES
 FEW_SLOTS = 20.25  # below it spare capacity is counted in shares, above in the square root of c
+FEW, MANY = 16.0, 24.0  # nodes about it, between which the scales are straight, as rows are read
 ONE_SLOTS = np.array([1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, *(2.0**k for k in range(7, 15))])
 LAYER_SLOTS = np.array([1, 2, 4, 8, 16, 32, 64, 256], float)
 REPLICAS = np.array([1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 128, 256, 512, 1024, 4096, 16384], float)
@@ -89,7 +90,9 @@ def slot_coordinate(c: float) -> float:
 @kernel
 def wait_scale(c: float) -> float:
     """Square-root staffing (Halfin and Whitt 1981): waiting at equal probability to wait grows so."""
-    return max(1.0, math.sqrt(c / FEW_SLOTS))
+    if c >= MANY:
+        return math.sqrt(c / FEW_SLOTS)
+    return 1.0 + max(c - FEW, 0.0) * ((math.sqrt(MANY / FEW_SLOTS) - 1.0) / (MANY - FEW))
 
 
 @kernel
@@ -99,10 +102,11 @@ def push_scale(balancing: int, c: float) -> float:
     (c / 20.25)^(3/8) for one queue, a little less than the square root; 1 for least request, whose pi is
     over its limit close to full load with many replicas (some are idle while requests wait elsewhere).
     """
-    if c <= FEW_SLOTS or balancing == LEAST_REQUEST:
+    if c <= FEW or balancing == LEAST_REQUEST:
         return 1.0
-    fourth = math.sqrt(math.sqrt(c / FEW_SLOTS))
-    return fourth * math.sqrt(fourth)
+    fourth = math.sqrt(math.sqrt(max(c, MANY) / FEW_SLOTS))
+    scale = fourth * math.sqrt(fourth)
+    return scale if c >= MANY else 1.0 + (scale - 1.0) * (c - FEW) / (MANY - FEW)
 
 
 @kernel

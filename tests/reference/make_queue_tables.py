@@ -27,6 +27,8 @@ from tests.reference import queue_runs
 RUN_CVS = np.array([0.0, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0])
 RUN_U = (np.arange(13) / 12) ** 2
 MOST_PUSH = 0.06  # log pi over its limit: hundreds of one-slot replicas near full load have more, up to 0.36
+EXPONENTIAL = -1.0  # stands for a CV of 1 that is not lognormal; its square is right
+NEARER = np.array([0.0, 0.06, 0.12, 0.2, 0.3, 0.42, 0.56, 0.7, 0.85])  # shares of the first run's spare capacity
 LOG_FLOOR, LEAST_RHO = -26.0, 0.03  # a rho of 0 has no waits: log x falls like log rho there
 RUN_LAYERS = (1, 2, 4, 8, 16, 32, 64)
 ONE_MOST, LAYER_MOST = 256, (1024, 1024, 1024, 1024, 1024, 2048, 2048)  # slots of the largest run by layer
@@ -37,11 +39,11 @@ F8 = NDArray[np.float64]
 
 @kernel
 def tail(x: Any, cv: float) -> Any:
-    """P(S > x), elementwise over a matrix."""
+    """P(S > x), elementwise over a matrix; cv EXPONENTIAL is exponential service."""
     out = np.empty(x.shape)
     for i in range(x.shape[0]):
         for j in range(x.shape[1]):
-            out[i, j] = lognormal_tail(x[i, j], cv)
+            out[i, j] = lognormal_tail(x[i, j], cv) if cv >= 0.0 else np.exp(-max(x[i, j], 0.0))
     return out
 
 
@@ -128,21 +130,22 @@ def monotone_cubic(x: F8, y: F8, at: F8) -> F8:
     return y[i] + smooth * (y[i + 1] - y[i]) + bend
 
 
-def row_of(waits: F8, c: float, balancing: int) -> tuple[F8, F8]:
+def row_of(waits: F8, c: float, balancing: int, cvs: F8 = RUN_CVS) -> tuple[F8, F8]:
     """One row of the tables from its histograms: log x (W, THETA, CV) and log pi (V, CV)."""
     rhos, thetas, w = utilisation(c, RUN_U), q.theta_nodes(), q.wait_nodes()
-    log_x = np.zeros((len(RUN_CVS), q.W_NODES, len(thetas)))
-    log_pi = np.zeros((len(RUN_CVS), q.V_NODES))
-    for v, cv in enumerate(RUN_CVS):
+    log_x = np.zeros((len(cvs), q.W_NODES, len(thetas)))
+    log_pi = np.zeros((len(cvs), q.V_NODES))
+    for v, cv in enumerate(cvs):
         limit = 0.5 + 0.5 * cv * cv
         ran = np.flatnonzero(waits[v, :, :, 0].sum(axis=1))
         mean = waits[v, ran, :, 1].sum(axis=1) / waits[v, ran, :, 0].sum(axis=1)
         pi = c * (1.0 - rhos[ran]) * np.maximum(mean, 1e-14) / limit
         spare = (1.0 - rhos[ran]) * float(q.push_scale(balancing, c))
         rates = smooth_start(spare, np.log(pi))
-        at = np.concatenate([[0.0], np.sqrt(spare)])  # at full load pi is at its limit, or over it before
         rates = np.minimum(rates, MOST_PUSH)
-        log_pi[v] = monotone_cubic(at, np.concatenate([[max(0.0, rates[0])], rates]), np.sqrt(q.spare_nodes()))
+        closer = NEARER * rates[0] if rates[0] < 0.0 else np.full(len(NEARER), rates[0])  # at full load at its limit
+        at, known = np.concatenate([NEARER * spare[0], spare]), np.concatenate([closer, rates])
+        log_pi[v] = monotone_cubic(np.sqrt(at), known, np.sqrt(q.spare_nodes()))
         x = np.array([log_excess(waits[v, k], cv, thetas) for k in ran])
         busier, extra = near_full_load(waits[v, ran[0]], x[0], c, cv, 1.0 - rhos[ran[0]], rates[0])
         number = np.concatenate([busier, rhos[ran] * c * mean])
@@ -163,7 +166,8 @@ def near_full_load(waits: F8, log_x: F8, c: float, cv: float, spare: float, log_
     run itself against what was run corrects the rest, in proportion to the spare capacity.
     """
     limit, busy = 0.5 + 0.5 * cv * cv, 1.0 - waits[0, 0] / waits[:, 0].sum()
-    falls = np.exp(-np.linspace(0.0, 18.0, 361))
+    edges = np.concatenate([[0.0], np.geomspace(1e-4, 18.0, 360)])  # of an exponential of mean 1
+    falls, means = np.exp(-edges), (1.0 + edges) * np.exp(-edges)
 
     def exponential(part: float) -> tuple[float, F8]:
         rho, some = 1.0 - spare * part, busy**part
@@ -171,10 +175,10 @@ def near_full_load(waits: F8, log_x: F8, c: float, cv: float, spare: float, log_
         out = np.zeros((len(falls), 2))
         out[0, 0] = 1.0 - some
         out[1:, 0] = some * (falls[:-1] - falls[1:])
-        out[1:, 1] = out[1:, 0] * (np.arange(360) + 0.5) * 0.05 * mean / some
+        out[1:, 1] = mean * (means[:-1] - means[1:])
         return rho * c * mean, log_excess(out, cv, q.theta_nodes())
 
-    parts = np.array([0.06, 0.12, 0.2, 0.3, 0.42, 0.56, 0.7, 0.85])
+    parts = NEARER[1:]
     off = log_x - exponential(1.0)[1]
     rows = [exponential(p) for p in parts]
     corrected = [np.minimum(r[1] + p * off, 0.0) for p, r in zip(parts, rows, strict=True)]
@@ -182,12 +186,12 @@ def near_full_load(waits: F8, log_x: F8, c: float, cv: float, spare: float, log_
 
 
 def smooth_start(spare: F8, log_pi: F8) -> F8:
-    """log pi with its first three points, which few long excursions make, from a parabola through 0 at full load.
+    """log pi with its first three points, which few long excursions make, from a cubic through 0 at full load.
 
-    The parabola fits the first five; a point's error goes with 1 / spare.
+    The cubic fits the first six; a point's error goes with 1 / spare.
     """
-    some = min(5, len(spare))
-    basis = np.stack([spare[:some], spare[:some] ** 2], axis=1)
+    some = min(6, len(spare))
+    basis = np.stack([spare[:some], spare[:some] ** 2, spare[:some] ** 3], axis=1)
     fit = np.linalg.lstsq(basis * spare[:some, None], log_pi[:some] * spare[:some], rcond=None)[0]
     out = log_pi.copy()
     out[:3] = (basis @ fit)[:3]
@@ -241,8 +245,7 @@ def rows_of_layer(runs: dict[tuple[int, int], F8], slots: int) -> tuple[F8, F8]:
 
 def build(runs: dict[tuple[int, int], F8], out: Path) -> None:
     """Put the runs on the tables' grid, monotone in every axis but CV."""
-    one = rows_of_one_queue(runs)
-    one = monotone(monotone(one[0], 1), 0), monotone(monotone(one[1], 1), 0)
+    one = monotone_rows(rows_of_one_queue(runs))
     layers = [rows_of_layer(runs, int(s)) for s in q.LAYER_SLOTS]
     many = np.array([r[0] for r in layers]), np.array([r[1] for r in layers])
     for axis in (2, 1, 0):  # w or v, replicas, slots
@@ -250,8 +253,17 @@ def build(runs: dict[tuple[int, int], F8], out: Path) -> None:
     log_x = np.concatenate([one[0], many[0].reshape(-1, *many[0].shape[2:])])
     log_pi = np.concatenate([one[1], many[1].reshape(-1, *many[1].shape[2:])])
     out.parent.mkdir(parents=True, exist_ok=True)
-    log_x = np.round(monotone(log_x, 2) * 128.0) / 128.0  # 0.4 %, and half the size
-    np.savez_compressed(out, log_excess=log_x.astype(np.float16), log_push=log_pi.astype(np.float32))
+    np.savez_compressed(out, log_excess=rounded(log_x), log_push=log_pi.astype(np.float32))
+
+
+def monotone_rows(rows: tuple[F8, F8]) -> tuple[F8, F8]:
+    """Both tables of rows over rising slots, monotone in w or v and in slots."""
+    return monotone(monotone(rows[0], 1), 0), monotone(monotone(rows[1], 1), 0)
+
+
+def rounded(log_x: F8) -> NDArray[np.float16]:
+    """As it is stored: monotone in the threshold, in steps of 1 / 128 (0.4 %), which halves the file."""
+    return (np.round(monotone(log_x, 2) * 128.0) / 128.0).astype(np.float16)
 
 
 def wanted() -> list[tuple[int, int]]:
