@@ -20,7 +20,7 @@ $(VENV)/.base: pyproject.toml constraints.txt | $(BIN)/python
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP) install -q -c constraints.txt -e '.[test,check,docs]'
+	$(PIP) install -q -c constraints.txt -e '.[train,test,check,docs]'
 	@touch $@ $(VENV)/.base
 
 $(VENV)/.kernels: $(VENV)/.base $(SOURCES)

@@ -255,6 +255,13 @@ def bound() -> list[Row]:
     return [Row("lower bound, 30 days x 500 workloads", seconds, "s", "<= 120", seconds <= 120)]
 
 
+def network() -> list[Row]:
+    from tests.bench.network import act_ms
+
+    values = {units: act_ms(units) for units in (64, 256)}
+    return [Row(f"learned policy, 1,000 rows, 2 x {n} units", ms, "ms", "<= 5", ms <= 5) for n, ms in values.items()]
+
+
 PARTS: dict[str, Callable[[], list[Row]]] = {
     "help": commands,
     "one": one_cluster,
@@ -266,6 +273,7 @@ PARTS: dict[str, Callable[[], list[Row]]] = {
     "replay": replay,
     "tune": tune,
     "bound": bound,
+    "network": network,
     "demo": demo,
 }
 

@@ -181,7 +181,7 @@ def test_help_teaches_with_two_examples():
 def test_help_loads_no_heavy_library():
     code = (
         "import sys, optimizer.cli; "
-        "heavy = {'pandas', 'numba', 'torch', 'mlflow', 'plotly', 'pyarrow', 'numpy'}; "
+        "heavy = {'pandas', 'numba', 'torch', 'mlflow', 'onnxruntime', 'plotly', 'pyarrow', 'numpy'}; "
         "print(sorted(heavy & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -1,0 +1,59 @@
+"""The network of a bundle, run on rows of observations: no clock, no randomness, equal rows give equal actions."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from policies.bundle import Bundle, open_session
+from policies.manifest import INPUT, OUTPUT
+
+DECIMALS = 4  # of an action: coarser than the last bits in which matrix products of other shapes differ
+MARGIN = 0.10  # of a feature's width in training, added at both ends of its envelope
+LEAST_WIDTH = 0.10  # of a feature's whole range: what hardly moved in training is not judged more finely
+OUTSIDE_MAX = 0.10  # share of features that may lie outside before a row is not trusted
+LEAST_ROWS = 2  # one row alone takes another product routine (matrix by vector), with other last bits
+
+
+class Network:
+    """`act` and `within` of one bundle. Keeps its session; not for use from several threads at once."""
+
+    def __init__(self, bundle: Bundle, threads: int = 1) -> None:
+        self.bundle = bundle
+        self._session = open_session(bundle.model, threads)
+        ranges = bundle.manifest.observation.features
+        low, high = (np.array([getattr(f, name) for f in ranges]) for name in ("seen_low", "seen_high"))
+        whole = np.array([f.high - f.low for f in ranges])
+        slack = MARGIN * np.maximum(high - low, LEAST_WIDTH * whole)
+        self._low, self._high = low - slack, high + slack  # (F,)
+
+    def act(self, observation: NDArray[np.float32]) -> NDArray[np.float64]:
+        """(N, F) float32 -> (N, A) float64 in [-1, 1], rounded to 1e-4.
+
+        A row that is not finite answers NaN, which leaves every field as it is. Raises ValueError on another shape.
+        """
+        rows = self._rows(observation)
+        finite = np.asarray(np.isfinite(rows).all(axis=1))
+        padded = np.zeros((max(len(rows), LEAST_ROWS), rows.shape[1]), np.float32)
+        padded[: len(rows)] = np.where(finite[:, None], rows, 0.0)
+        raw = self._session.run([OUTPUT], {INPUT: padded})[0][: len(rows)]
+        action = np.round(np.clip(raw.astype(np.float64), -1.0, 1.0), DECIMALS) + 0.0  # no -0.0
+        action[~finite] = np.nan
+        return np.asarray(action)
+
+    def outside(self, observation: NDArray[np.float32]) -> NDArray[np.float64]:
+        """(N, F) -> (N,) share of features outside their envelope, margin included; unknown numbers are outside."""
+        rows = self._rows(observation)
+        inside = (rows >= self._low) & (rows <= self._high)
+        return np.asarray(1.0 - inside.mean(axis=1))
+
+    def within(self, observation: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """(N, F) -> (N,) whether training saw rows like this: at most OUTSIDE_MAX of the features are outside."""
+        finite = np.isfinite(self._rows(observation)).all(axis=1)
+        return np.asarray(finite & (self.outside(observation) <= OUTSIDE_MAX))
+
+    def _rows(self, observation: NDArray[np.float32]) -> NDArray[np.float32]:
+        rows = np.asarray(observation, np.float32)
+        if rows.ndim != 2 or rows.shape[1] != len(self._low):
+            raise ValueError(f"observation has shape {rows.shape}, the network needs (rows, {len(self._low)})")
+        return rows
