@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
@@ -9,8 +10,9 @@ from numpy.typing import NDArray
 
 from envs.action import Plan
 from envs.sim.cluster_sim import ClusterSim
-from envs.sim.exchange import apply_plan
+from envs.sim.exchange import apply_plan, take_snapshot
 from envs.sim.measure import RATE_WINDOW_S, measure_workloads
+from envs.snapshot import Snapshot
 
 F8 = NDArray[np.float64]
 OFFERED = 2  # row of measure_workloads
@@ -21,9 +23,10 @@ class Decide(Protocol):
 
     period_s: float
 
-    def __call__(self, time_s: float, rates: F8) -> Plan | None:
+    def __call__(self, time_s: float, rates: F8, look: Callable[[], Snapshot]) -> Plan | None:
         """rates (n, W): offered requests/s of the n minutes since it was last asked, as the metrics pipeline
-        showed them (a minute's mean, 15 s old). NaN: not measured. None: change nothing.
+        showed them (a minute's mean, 15 s old). NaN: not measured. look(): what can be measured of the cluster
+        now. None: change nothing.
         """
 
 
@@ -53,7 +56,7 @@ class MeasuredLoop:
         self._asked_at = self.sim.tick
         rates = np.stack(self._rates) if self._rates else np.zeros((0, width))
         self._rates = []
-        plan = self.decide(self.sim.tick * self.sim.tick_s, rates)
+        plan = self.decide(self.sim.tick * self.sim.tick_s, rates, lambda: take_snapshot(self.sim))
         if plan is not None:
             apply_plan(self.sim, plan)
 

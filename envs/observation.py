@@ -1,27 +1,32 @@
-"""Observation: what a policy sees of one cluster, encoded from a short history of snapshots.
+"""Observation: what a policy sees of each workload, encoded from what was measured.
 
 One row per workload; the cluster's own numbers are repeated in each row, so that one network with
 shared weights serves 3 workloads or 3,000. Every feature is relative (a share, a ratio or its
 logarithm): twice the traffic on twice the replicas looks the same. FEATURES is the data sheet.
+
+`encode` reads a Snapshot; `encode_rows` is the same arithmetic on plain arrays, for batches of simulated
+clusters and for replay. There is no second encoder.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from envs.action import full_target
-from envs.cluster import ClusterSpec
-from envs.intent import Intent
+from envs.cluster import ClusterSpec, Workload
+from envs.intent import Intent, violation_price
+from envs.load_past import LAGS_MIN, LEADS_MIN, PAST, PEAKS_MIN
 from envs.plain import Array
 from envs.snapshot import Signal, Snapshot
 
 MAX_AGE_S = 120.0  # older than this counts as unknown
 TINY = 1e-9
 ABSURD = 1e15
+PAST_COLUMN = {name: i for i, name in enumerate(PAST)}
 
 
 class Feature(NamedTuple):
@@ -38,9 +43,14 @@ FEATURES = (
     Feature("cpu", 0.0, 4.0, "cores used per ready pod / request"),
     Feature("memory", 0.0, 4.0, "memory used per ready pod / request"),
     Feature("errors", -3.0, 3.0, "log10 of error share / allowed share (burn rate 1 = 0)"),
-    Feature("trend", -2.0, 2.0, "log2 of offered now / offered one snapshot before"),
-    Feature("level", -2.0, 2.0, "log2 of offered now / mean of the history"),
-    Feature("peak", 0.0, 4.0, "log2 of the history's largest offered / now"),
+    *(Feature(f"lag_{m}", -3.0, 3.0, f"log2 of offered now / {m} min ago") for m in LAGS_MIN),
+    *(Feature(f"peak_{m}", 0.0, 4.0, f"log2 of the largest minute of the last {m} / now") for m in PEAKS_MIN),
+    Feature("day_0", -3.0, 3.0, "log2 of offered now / the same minutes yesterday"),
+    *(Feature(f"day_{m}", -3.0, 3.0, f"log2 of yesterday {m} min later / yesterday") for m in LEADS_MIN[1:]),
+    Feature("week_0", -3.0, 3.0, "log2 of offered now / the same minutes a week ago"),
+    *(Feature(f"week_{m}", -3.0, 3.0, f"log2 of a week ago {m} min later / a week ago") for m in LEADS_MIN[1:]),
+    Feature("knows_day", 0.0, 1.0, "1: yesterday's load is known"),
+    Feature("knows_week", 0.0, 1.0, "1: last week's load is known"),
     Feature("ready", 0.0, 2.0, "ready / desired replicas"),
     Feature("starting", 0.0, 1.0, "starting / desired replicas"),
     Feature("pending", 0.0, 1.0, "pending / desired replicas"),
@@ -51,17 +61,88 @@ FEATURES = (
     Feature("tolerance_down", 0.0, 1.0, "HPA tolerance in force"),
     Feature("window_down", 0.0, 6.0, "HPA scale-down stabilization / 300 s"),
     Feature("one_replica", 0.0, 1.0, "1 / desired replicas: how coarse one step is"),
+    Feature("need", 0.0, 2.0, "log2 of 1 + full replicas that the load fills, / 6"),
+    Feature("slots", 0.0, 2.0, "log2 of a replica's slots / 6"),
+    Feature("service_cv", 0.0, 3.0, "coefficient of variation of the service time"),
+    Feature("slack", 0.0, 2.0, "log2 of latency threshold / mean service time, / 4"),
     Feature("start_delay", 0.0, 4.0, "scheduled to Ready / 60 s"),
     Feature("strictness", 0.0, 1.0, "nines of the SLO target / 5"),
+    Feature("violation_price", 0.0, 2.0, "log10 of what a bad share of 1 costs in ideals, / 2"),
     Feature("share", 0.0, 1.0, "this workload's requested cpu / all workloads'"),
     Feature("cluster_cpu", 0.0, 1.0, "requested / allocatable cpu of all pools"),
     Feature("cluster_memory", 0.0, 1.0, "requested / allocatable memory of all pools"),
     Feature("booting", 0.0, 1.0, "booting / all nodes"),
     Feature("spend", 0.0, 2.0, "node dollars per hour / budget; 0 without a budget"),
-    Feature("violation_price", 0.0, 2.0, "log10 of the intent's violation price / 2"),
     Feature("age", 0.0, 4.0, "age of the load signal / 60 s"),
     Feature("known", 0.0, 1.0, "share of this workload's signals that are known and fresh"),
 )
+FEATURE = {f.name: f for f in FEATURES}
+# What the autoscaling network looks at: what replay can know too, where there are no nodes and no memory.
+AUTOSCALING = (
+    "load",
+    "errors",
+    *(f"lag_{m}" for m in LAGS_MIN),
+    *(f"peak_{m}" for m in PEAKS_MIN),
+    *(f"day_{m}" for m in LEADS_MIN),
+    *(f"week_{m}" for m in LEADS_MIN),
+    *("knows_day", "knows_week", "ready", "starting", "pending", "position", "target", "window_down", "one_replica"),
+    *("need", "slots", "service_cv", "slack", "start_delay", "violation_price"),
+)
+
+
+class RowSpec(NamedTuple):
+    """What the specification says of each row's workload, (N,) each."""
+
+    capacity_rps: Array  # of a replica with every slot busy
+    slots: Array
+    service_cv: Array
+    slack: Array  # latency threshold / mean service time
+    cpu_request: Array
+    memory_request_gib: Array
+    full_target: Array
+    min_replicas: Array
+    max_replicas: Array
+    start_delay_s: Array
+    slo_target: Array
+
+
+class RowSignals(NamedTuple):
+    """What was measured of each row's workload, (N,) each, NaN = unknown; past_rps (N, len(PAST))."""
+
+    offered_rps: Array
+    past_rps: Array
+    ready: Array
+    desired: Array
+    starting: Array
+    pending: Array
+    error_share: Array
+    hpa_target: Array
+    window_down_s: Array
+    violation_price: Array  # in force for this workload
+
+
+Columns = dict[str, Any]
+
+
+def row_spec(workloads: Sequence[Workload]) -> RowSpec:
+    """The rows of these workloads."""
+
+    def column(of: Callable[[Workload], float]) -> Array:
+        return np.array([of(w) for w in workloads], np.float64)
+
+    return RowSpec(
+        capacity_rps=column(lambda w: w.service.capacity_rps),
+        slots=column(lambda w: w.service.slots),
+        service_cv=column(lambda w: w.service.service_cv),
+        slack=column(lambda w: w.service.threshold_s / w.service.service_time_s),
+        cpu_request=column(lambda w: w.cpu_request),
+        memory_request_gib=column(lambda w: w.memory_request_gib),
+        full_target=column(full_target),
+        min_replicas=column(lambda w: w.min_replicas),
+        max_replicas=column(lambda w: w.max_replicas),
+        start_delay_s=column(lambda w: w.start_delay_s),
+        slo_target=column(lambda w: w.slo_target),
+    )
 
 
 def known(signal: Signal) -> Array:
@@ -69,7 +150,7 @@ def known(signal: Signal) -> Array:
     return np.where(signal.fresh(MAX_AGE_S) & (signal.value < ABSURD), signal.value, np.nan)
 
 
-def ratio(part: Array, whole: Array) -> Array:
+def ratio(part: Any, whole: Any) -> Array:
     """part / whole; NaN where the whole is not positive."""
     return np.where(whole > 0.0, part / np.where(whole > 0.0, whole, 1.0), np.nan)
 
@@ -80,63 +161,67 @@ def logarithm(part: Array, whole: Array) -> Array:
     return np.asarray(np.log2(np.maximum(part, floor) / np.maximum(whole, floor)))
 
 
-def mean_of(rows: Array) -> Array:
-    """Column means over what is known, NaN where nothing is."""
-    count = np.isfinite(rows).sum(axis=0)
-    return ratio(np.nansum(rows, axis=0), count.astype(np.float64))
+def load_columns(seen: RowSignals, spec: RowSpec) -> Columns:
+    """Load against capacity, against itself before, and against what was at this time a day and a week ago."""
+    now, past = seen.offered_rps, seen.past_rps
+    at = PAST_COLUMN
+    columns: Columns = {
+        "load": ratio(now, seen.ready * spec.capacity_rps),
+        "errors": np.log10((seen.error_share + TINY) / (1.0 - spec.slo_target + TINY)),
+        "need": np.log2(1.0 + now / spec.capacity_rps) / 6.0,
+    }
+    columns |= {f"lag_{m}": logarithm(now, past[:, at[f"lag_{m}"]]) for m in LAGS_MIN}
+    columns |= {f"peak_{m}": logarithm(past[:, at[f"peak_{m}"]], now) for m in PEAKS_MIN}
+    for back in ("day", "week"):
+        then = past[:, at[f"{back}_0"]]
+        columns |= {f"{back}_{m}": logarithm(past[:, at[f"{back}_{m}"]], then) for m in LEADS_MIN[1:]}
+        columns |= {f"{back}_0": logarithm(now, then), f"knows_{back}": np.isfinite(then)}
+    return columns
 
 
-def load_features(history: Sequence[Snapshot], spec: ClusterSpec) -> dict[str, Array]:
-    now = history[-1].workloads
-    offered, ready = known(now.offered_rps), known(now.ready)
-    rows = np.stack([known(s.workloads.offered_rps) for s in history])
-    highest = np.where(np.isnan(rows), -np.inf, rows).max(axis=0)
-    capacity = np.array([w.service.capacity_rps for w in spec.workloads])
-    allowed = np.array([1.0 - w.slo_target for w in spec.workloads])
+def replica_columns(seen: RowSignals, spec: RowSpec) -> Columns:
+    desired = seen.desired
     return {
-        "load": ratio(offered, ready * capacity),
-        "cpu": ratio(known(now.cpu_per_pod), np.array([w.cpu_request for w in spec.workloads])),
-        "memory": ratio(known(now.memory_per_pod_gib), np.array([w.memory_request_gib for w in spec.workloads])),
-        "errors": np.log10((known(now.error_share) + TINY) / (allowed + TINY)),
-        "trend": logarithm(offered, rows[-2] if len(rows) > 1 else offered),
-        "level": logarithm(offered, mean_of(rows)),
-        "peak": logarithm(np.where(np.isfinite(highest), highest, np.nan), offered),
-        "age": now.offered_rps.age_s / 60.0,
+        "ready": ratio(seen.ready, desired),
+        "starting": ratio(seen.starting, desired),
+        "pending": ratio(seen.pending, desired),
+        "position": ratio(desired - spec.min_replicas, spec.max_replicas - spec.min_replicas),
+        "target": ratio(seen.hpa_target, spec.full_target),
+        "window_down": seen.window_down_s / 300.0,
+        "one_replica": ratio(1.0, desired),
     }
 
 
-def replica_features(snapshot: Snapshot, spec: ClusterSpec) -> dict[str, Array]:
+def service_columns(seen: RowSignals, spec: RowSpec) -> Columns:
+    return {
+        "slots": np.log2(np.maximum(spec.slots, 1.0)) / 6.0,
+        "service_cv": spec.service_cv,
+        "slack": np.log2(np.maximum(spec.slack, 1.0)) / 4.0,
+        "start_delay": spec.start_delay_s / 60.0,
+        "strictness": -np.log10(np.maximum(1.0 - spec.slo_target, 1e-5)) / 5.0,
+        "violation_price": np.log10(np.maximum(seen.violation_price, 1.0)) / 2.0,
+    }
+
+
+def cluster_columns(snapshot: Snapshot, spec: RowSpec, intent: Intent) -> Columns:
+    """What only a whole snapshot has: resources, nodes, the signals' age."""
     now = snapshot.workloads
     desired = known(now.desired)
-    low = np.array([float(w.min_replicas) for w in spec.workloads])
-    high = np.array([float(w.max_replicas) for w in spec.workloads])
+    cpu = np.nan_to_num(desired) * spec.cpu_request
     return {
-        "ready": ratio(known(now.ready), desired),
-        "starting": ratio(known(now.starting), desired),
-        "pending": ratio(known(now.pending), desired),
-        "position": ratio(desired - low, high - low),
+        "cpu": ratio(known(now.cpu_per_pod), spec.cpu_request),
+        "memory": ratio(known(now.memory_per_pod_gib), spec.memory_request_gib),
         "floor": ratio(known(now.hpa_min_replicas), desired),
-        "target": ratio(known(now.hpa_target), np.array([full_target(w) for w in spec.workloads])),
         "tolerance_up": known(now.hpa_tolerance_up),
         "tolerance_down": known(now.hpa_tolerance_down),
-        "window_down": known(now.hpa_stabilization_down_s) / 300.0,
-        "one_replica": ratio(np.ones(len(desired)), desired),
-    }
-
-
-def spec_features(snapshot: Snapshot, spec: ClusterSpec, intent: Intent) -> dict[str, Array]:
-    request = np.array([w.cpu_request for w in spec.workloads])
-    cpu = np.nan_to_num(known(snapshot.workloads.desired)) * request
-    nines = [-np.log10(max(1.0 - w.slo_target, 1e-5)) / 5.0 for w in spec.workloads]
-    return {
-        "start_delay": np.array([w.start_delay_s / 60.0 for w in spec.workloads]),
-        "strictness": np.array(nines),
         "share": ratio(cpu, np.full(len(cpu), cpu.sum())),
-        "violation_price": np.full(len(cpu), np.log10(max(intent.violation_price, 1.0)) / 2.0),
+        "age": now.offered_rps.age_s / 60.0,
+        "known": known_share(snapshot),
+        **pool_columns(snapshot, intent),
     }
 
 
-def pool_features(snapshot: Snapshot, intent: Intent) -> dict[str, float]:
+def pool_columns(snapshot: Snapshot, intent: Intent) -> dict[str, float]:
     """Of the whole cluster; NaN while any pool is unknown."""
     p = snapshot.pools
     ready, booting = known(p.nodes_ready), known(p.nodes_booting)
@@ -159,6 +244,40 @@ def known_share(snapshot: Snapshot) -> Array:
     return np.asarray(np.mean([s.fresh(MAX_AGE_S) for s in signals], axis=0))
 
 
+def signals_of(snapshot: Snapshot, spec: RowSpec, intent: Intent) -> RowSignals:
+    """A snapshot's workloads as rows; what is stale or absurd is unknown."""
+    now = snapshot.workloads
+    past = snapshot.past_rps if snapshot.past_rps.size else np.full((len(spec.slots), len(PAST)), np.nan)
+    return RowSignals(
+        offered_rps=known(now.offered_rps),
+        past_rps=np.where((past >= 0.0) & (past < ABSURD), past, np.nan),
+        ready=known(now.ready),
+        desired=known(now.desired),
+        starting=known(now.starting),
+        pending=known(now.pending),
+        error_share=known(now.error_share),
+        hpa_target=known(now.hpa_target),
+        window_down_s=known(now.hpa_stabilization_down_s),
+        violation_price=violation_price(intent.violation_price, spec.slo_target),
+    )
+
+
+def table(columns: Columns, names: Sequence[str], n: int) -> NDArray[np.float32]:
+    """(n, len(names)) float32, each feature within its [low, high], unknown 0."""
+    out = np.zeros((n, len(names)), np.float32)
+    for i, name in enumerate(names):
+        f = FEATURE[name]
+        out[:, i] = np.clip(np.nan_to_num(columns[name], nan=0.0), f.low, f.high)
+    return out
+
+
+def encode_rows(seen: RowSignals, spec: RowSpec, names: Sequence[str] = AUTOSCALING) -> NDArray[np.float32]:
+    """(N, len(names)) float32 of the features that need no whole snapshot; finite for any input."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        columns = load_columns(seen, spec) | replica_columns(seen, spec) | service_columns(seen, spec)
+    return table(columns, names, len(spec.slots))
+
+
 def encode(history: Sequence[Snapshot], spec: ClusterSpec, intent: Intent) -> NDArray[np.float32]:
     """(W, F) float32 of FEATURES, each within its [low, high]; finite for any input.
 
@@ -167,16 +286,9 @@ def encode(history: Sequence[Snapshot], spec: ClusterSpec, intent: Intent) -> ND
     """
     if not history:
         raise ValueError("an observation needs at least one snapshot")
-    now = history[-1]
-    columns: dict[str, Array] = {
-        **load_features(history, spec),
-        **replica_features(now, spec),
-        **spec_features(now, spec, intent),
-        "known": known_share(now),
-    }
-    shared = pool_features(now, intent)
-    out = np.zeros((len(spec.workloads), len(FEATURES)), np.float32)
-    for i, f in enumerate(FEATURES):
-        value = columns[f.name] if f.name in columns else np.full(len(out), shared[f.name])
-        out[:, i] = np.clip(np.nan_to_num(value, nan=0.0), f.low, f.high)
-    return out
+    rows = row_spec(spec.workloads)
+    seen = signals_of(history[-1], rows, intent)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        columns = load_columns(seen, rows) | replica_columns(seen, rows) | service_columns(seen, rows)
+        columns |= cluster_columns(history[-1], rows, intent)
+    return table(columns, [f.name for f in FEATURES], len(spec.workloads))

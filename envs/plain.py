@@ -31,6 +31,10 @@ def number_in(x: Any) -> float:
     return math.nan if x is None else float(x)
 
 
+def _numbers_in(plain: Any) -> Any:
+    return [_numbers_in(item) for item in plain] if isinstance(plain, list) else number_in(plain)
+
+
 def to_plain(value: Any) -> Any:
     """A dataclass, array, tuple, mapping or scalar in JSON's types. Raises TypeError for other types."""
     if is_dataclass(value) and not isinstance(value, type):
@@ -64,7 +68,7 @@ def from_plain(kind: Any, plain: Any) -> Any:
             raise KeyError(f"{kind.__name__}: fields {sorted(plain)}")
         return kind(**{name: from_plain(known[name], item) for name, item in plain.items()})
     if get_origin(kind) is np.ndarray:
-        return np.array([number_in(item) for item in plain], np.float64)
+        return np.array([_numbers_in(item) for item in plain], np.float64)
     if get_origin(kind) is tuple:
         return tuple(from_plain(get_args(kind)[0], item) for item in plain)
     return number_in(plain) if kind is float else plain

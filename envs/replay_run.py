@@ -134,6 +134,18 @@ class ReplayRun:
         self._before = columns[:, -self._pad :]
         return Spent(*(total.copy() for total in self._sim.spent))
 
+    def steer(self, share: F8, window_s: F8) -> None:
+        """Set-points (W, R) of every row, on requests per second: as a share of the capacity that is estimated."""
+        capacity = np.array([c.workload.service.capacity_rps for c in self.cases])[:, None]
+        self._sim.hpa.metric["target"][:, :, 0] = np.maximum(np.rint(share * capacity * 1000.0), 1.0)
+        self._sim.hpa.spec["window_down_us"] = np.rint(window_s * 1e6)
+
+    @property
+    def counts(self) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:
+        """(W, R) replicas asked for, ready, starting."""
+        state = self._sim.state
+        return state.replicas, state.ready, state.starting
+
     def rewrite(self, w: int, r: int, spec: HpaSpec) -> None:
         """Change the HPA of one row; its history stays. Longer windows than any row began with are refused."""
         write_hpa(self._sim.hpa, w, r, spec, self._defaults)

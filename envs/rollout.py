@@ -42,8 +42,8 @@ def rollout(
     only; a stack with `replay` needs one (`optimizer.replay_control.simulate` brings it). Equal scenario, stack,
     seed and version give equal bytes; the demand does not depend on the stack.
     """
-    if stack.replay is not None and decide is None:
-        raise ValueError(f"stack {stack.name} replays the past: run it by optimizer.replay_control.simulate")
+    if (stack.replay is not None or stack.learned is not None) and decide is None:
+        raise ValueError(f"stack {stack.name} is steered while it runs: run it by optimizer.replay_control.simulate")
     began = time.monotonic()
     demand = Demand.pack([scenario], [seed])
     sim = ClusterSim([case_of(scenario, stack, seed, demand)], rows=rows_per_day(scenario))

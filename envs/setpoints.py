@@ -93,7 +93,7 @@ REGRET_FILE = Path(__file__).parent / "data" / "replay" / "fleet_regret.json"
 
 
 @lru_cache(maxsize=1)
-def _fleet_table() -> dict[str, Any]:
+def fleet_table() -> dict[str, Any]:
     """The shipped table; made by `python -m training.make_replay_prior`."""
     table: dict[str, Any] = json.loads(REGRET_FILE.read_text(encoding="utf-8"))
     if (tuple(table["shares"]), tuple(table["windows_s"])) != (SHARES, WINDOWS_S):
@@ -106,7 +106,7 @@ def fleet_regret(metric: str, price: float, points: Sequence[SetPoint]) -> F8:
 
     Linear in the share and in the logarithms of window and price, held at the table's edges: exact on GRID.
     """
-    table = _fleet_table()
+    table = fleet_table()
     by_price = np.array(table["log_regret"][metric]).reshape(len(table["prices"]), len(SHARES), len(WINDOWS_S))
     at = _place(np.log(table["prices"]), math.log(max(price, 1e-9)))
     grid = by_price[at[0]] * (1.0 - at[1]) + by_price[at[0] + 1] * at[1]

@@ -7,11 +7,12 @@ NaN is unknown, and unknown is never zero.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
 
+from envs.load_past import PAST
 from envs.plain import Array, from_plain, read_only, to_plain
 
 
@@ -89,15 +90,21 @@ class PoolSignals:
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """time_s: seconds on the caller's clock (simulated or Unix). Raises ValueError on unequal lengths."""
+    """time_s: seconds on the caller's clock (simulated or Unix). Raises ValueError on unequal lengths.
+
+    past_rps (W, len(PAST)): what each workload's load was before, see envs.load_past; empty: nobody kept it.
+    """
 
     time_s: float
     workload_names: tuple[str, ...]
     pool_names: tuple[str, ...]
     workloads: WorkloadSignals
     pools: PoolSignals
+    past_rps: Array = field(default_factory=lambda: np.zeros((0, len(PAST))))
 
     def __post_init__(self) -> None:
+        wanted = (len(self.workload_names) if self.past_rps.size else 0, len(PAST))
+        object.__setattr__(self, "past_rps", read_only(self.past_rps).reshape(wanted))
         for group, names in ((self.workloads, self.workload_names), (self.pools, self.pool_names)):
             for f in fields(group):
                 size = getattr(group, f.name).value.size

@@ -293,6 +293,27 @@ class Replay:
 
 
 @dataclass(frozen=True)
+class Learned:
+    """A bundle's network moves each service's HPA target and scale-down window every `period_s`.
+
+    replay: every `every_s` the workload's own past picks the variant of the network (docs/design/learned.md); what
+    was measured up to backfill_s before the start is replayed first. violation_price: as in Replay. burn: each
+    workload's price follows the burn of its error budget, until the SLO is just met (policies.burn).
+    """
+
+    bundle: str = "pretrained"
+    period_s: float = 60.0
+    violation_price: float | None = None
+    replay: bool = True
+    burn: bool = True
+    every_s: float = 3600.0
+    backfill_s: float = 3 * 86_400.0
+    beliefs: tuple[float, ...] = (0.85, 1.0, 1.15)
+    prior_weight: float = 0.2
+    half_life_s: float = 2 * 86_400.0
+
+
+@dataclass(frozen=True)
 class Stack:
     """`replicas` scales workloads, `nodes` scales pools, `scheduler` binds pods."""
 
@@ -305,6 +326,7 @@ class Stack:
     per_workload: tuple[tuple[str, ReplicaScaler], ...] = ()  # by name; wins over both
     replay: Replay | None = None  # None: settings stay as they are
     spot_notice: SpotNotice = "drain"
+    learned: Learned | None = None  # None: no network
 
     def scaler_of(self, w: Workload) -> ReplicaScaler:
         """What scales workload w: `per_workload`, its own HPA or ScaledObject, or `replicas`."""

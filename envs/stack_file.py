@@ -107,6 +107,7 @@ def document_of(stack: Stack) -> dict[str, Any]:
     if isinstance(stack.nodes, ClusterAutoscaler):
         nodes["priorities"] = [{"value": v, "patterns": list(p)} for v, p in stack.nodes.priorities]
     replay = {} if stack.replay is None else {"replay": _plain(asdict(stack.replay))}
+    learned = {} if stack.learned is None else {"learned": _plain(asdict(stack.learned))}
     scheduler = _plain(asdict(stack.scheduler))
     scheduler["fit_resources"] = dict(stack.scheduler.fit_resources)
     scheduler["fit_shape"] = [{"utilization": u, "score": s} for u, s in stack.scheduler.fit_shape]
@@ -117,6 +118,7 @@ def document_of(stack: Stack) -> dict[str, Any]:
         "spot_notice": stack.spot_notice,
         "per_workload": {name: scaler_document(scaler) for name, scaler in stack.per_workload},
         **replay,
+        **learned,
     }
 
 

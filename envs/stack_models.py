@@ -20,6 +20,7 @@ from envs.schema_types import Count, Duration, Share, StrictModel
 _CA, _SCHED, _STACK = spec.ClusterAutoscaler(), spec.SchedulerProfile(), spec.Stack(name="")
 _KP = spec.Karpenter()
 _REPLAY = spec.Replay()
+_LEARNED = spec.Learned()
 NAME = r"^[a-z0-9][a-z0-9._-]*$"
 
 
@@ -250,6 +251,34 @@ class ReplayModel(StrictModel):
         return spec.Replay(**other_fields(self))
 
 
+class LearnedModel(StrictModel):
+    """`learned:` in a stack: a network moves the set-points of services, chosen by what their own past asks for."""
+
+    bundle: str = Field(default=_LEARNED.bundle, min_length=1, max_length=4096)
+    """Folder of the policy's bundle; pretrained = the one that comes with Trimtab."""
+    period_s: Duration = Field(default=_LEARNED.period_s, ge=60, le=3600)
+    """Time between two decisions; the shipped network was trained at its default."""
+    violation_price: float | None = Field(default=None, ge=0, le=1e9)
+    """Of a bad share of 1 at an SLO of 99.9 %, in multiples of ideal cost; default the intent's."""
+    replay: bool = _LEARNED.replay
+    """true: replay of each workload's measured past picks the variant of the network."""
+    burn: bool = _LEARNED.burn
+    """true: each workload's violation price follows the burn of its error budget, until the SLO is just met."""
+    every_s: Duration = Field(default=_LEARNED.every_s, ge=60, le=604_800)
+    """Time between two such choices."""
+    backfill_s: Duration = Field(default=_LEARNED.backfill_s, ge=0, le=5_184_000)
+    """Past before the horizon that is replayed at its start, where the traces begin before it (offset)."""
+    beliefs: tuple[float, ...] = Field(default=_LEARNED.beliefs, min_length=1, max_length=9)
+    """Factors on the capacity of a replica that losses are averaged over."""
+    prior_weight: float = Field(default=_LEARNED.prior_weight, ge=0, le=10)
+    """Weight of what was good on the training fleet against the workload's own past."""
+    half_life_s: Duration = Field(default=_LEARNED.half_life_s, ge=3600, le=31_536_000)
+    """Age at which a stretch of the past counts half."""
+
+    def build(self) -> spec.Learned:
+        return spec.Learned(**other_fields(self))
+
+
 def _kind_or(default: str) -> Discriminator:
     """Which member of a union a mapping is, by its `kind`, which may be left out."""
 
@@ -294,8 +323,13 @@ class StackModel(StrictModel):
     replay: ReplayModel | None = None
     """Settings of the HPAs follow each workload's own measured past; default they stay as they are."""
 
+    learned: LearnedModel | None = None
+    """A learned policy moves the services' set-points; default nobody does."""
+
     @model_validator(mode="after")
     def _replayable(self) -> StackModel:
+        if self.learned is not None and (self.replay is not None or not isinstance(self.replicas, HpaModel)):
+            raise InputError(None, "learned", self.learned.bundle, "moves HPAs: replicas of kind hpa, and no `replay:`")
         if self.replay is not None and not isinstance(self.replicas, HpaModel):
             raise InputError(None, "replay", None, "changes HPAs: give replicas of kind hpa")
         return self
@@ -310,7 +344,8 @@ class StackModel(StrictModel):
         own = tuple((workload, model.build()) for workload, model in self.per_workload.items())
         replay = self.replay.build() if self.replay is not None else None
         rest = (own, replay, self.spot_notice)
-        return spec.Stack(self.name or name, self.description, *parts, self.use_workload_hpa, *rest)
+        learned = self.learned.build() if self.learned is not None else None
+        return spec.Stack(self.name or name, self.description, *parts, self.use_workload_hpa, *rest, learned)
 
 
 def _limit(most: float | None) -> float:

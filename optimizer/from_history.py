@@ -18,6 +18,7 @@ from envs.cluster import Workload
 from envs.errors import InputError
 from envs.history import History, Series
 from envs.history_load import demand_of
+from envs.intent import violation_price
 from envs.nearest import did_you_mean
 from envs.replay_run import Price, ReplayRun, Rows, cheapest
 from envs.scenario import Scenario
@@ -259,7 +260,7 @@ class _Block:
             for job, points, rps in zip(jobs, self.points, first_rps, strict=True)
         ]
         self.run = ReplayRun(rows, tick_s=tick_s, seed=seed)
-        self.price = rule.violation_price(options.violation_price, [job.workload.slo_target for job in jobs])
+        self.price = violation_price(options.violation_price, [job.workload.slo_target for job in jobs])
         self.prior = np.stack(
             [
                 fleet_regret(job.today.metrics[0].name, price, points)

@@ -7,6 +7,7 @@ here: this code gets samples and nothing else.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -14,10 +15,12 @@ from numpy.typing import NDArray
 
 from envs.action import Plan, nothing
 from envs.demand import Demand
+from envs.intent import violation_price
 from envs.replay_run import ReplayRun, Rows, cheapest
 from envs.rollout import rollout
 from envs.scenario import Scenario, TraceDemand
 from envs.setpoints import candidates, fleet_regret, of_today, why_not
+from envs.snapshot import Snapshot
 from envs.stack import HpaMetric, Replay, Stack
 from envs.timeline import Rollout, Sink
 from optimizer.from_history import LEAST_GAIN, hpa_today
@@ -30,7 +33,13 @@ DAY_S = 86_400.0
 def simulate(
     scenario: Scenario, stack: Stack, seed: int, *, days: float | None = None, sink: Sink | None = None
 ) -> Rollout:
-    """`envs.rollout.rollout`, with the replay that the stack asks for."""
+    """`envs.rollout.rollout`, with the replay or the learned policy that the stack asks for."""
+    if stack.learned is not None:
+        from optimizer.learned_stack import control_of
+
+        learned = control_of(scenario, stack, seed)
+        made = rollout(learned.scenario, learned.stack, seed, days=days, sink=sink, decide=learned)
+        return replace(made, stack=stack.name)
     decide = ReplayControl(scenario, stack, seed) if stack.replay is not None else None
     return rollout(scenario, stack, seed, days=days, sink=sink, decide=decide)
 
@@ -72,7 +81,7 @@ class ReplayControl:
         wl = [r.workload for r in rows]
         base = self.options.violation_price
         base = self.scenario.intent.violation_price if base is None else base
-        self.price = rule.violation_price(base, [w.slo_target for w in wl])
+        self.price = violation_price(base, [w.slo_target for w in wl])
         metric = [points[0].spec.metrics[0].name for points in self.points]
         prior = [fleet_regret(m, p, points) for m, p, points in zip(metric, self.price, self.points, strict=True)]
         width = len(self.points[0]) if rows else 1
@@ -83,7 +92,7 @@ class ReplayControl:
         self.past = rule.no_past(*self.shape)
         self.live = np.ones(self.shape[:2], np.bool_)
 
-    def __call__(self, time_s: float, rates: F8) -> Plan | None:
+    def __call__(self, time_s: float, rates: F8, look: Callable[[], Snapshot]) -> Plan | None:
         """The plan for the next hour. At the first call the past before time 0 is replayed."""
         if not self.who:
             return None

@@ -119,6 +119,25 @@ class Table(StrictModel):
         return self
 
 
+class VariantPrior(StrictModel):
+    """Mean log-regret of the network's variants on the training fleet: the prior of replay's choice."""
+
+    prices: Annotated[list[float], Field(min_length=1, max_length=100)]
+    """Violation prices, rising."""
+    variants: Annotated[list[tuple[float, float]], Field(min_length=1, max_length=1000)]
+    """(factor on the price that the network is told, scaling of the base share)."""
+    log_regret: list[list[float]]
+    """A row a price, a column a variant."""
+
+    @model_validator(mode="after")
+    def _shaped(self) -> VariantPrior:
+        if len(self.log_regret) != len(self.prices) or any(len(r) != len(self.variants) for r in self.log_regret):
+            raise InputError(None, "log_regret", len(self.log_regret), "has a row a price and a column a variant")
+        if any(a >= b for a, b in zip(self.prices, self.prices[1:], strict=False)) or self.prices[0] <= 0:
+            raise InputError(None, "prices", self.prices[0], "rise, and are above 0")
+        return self
+
+
 class ModelFile(StrictModel):
     """policy.onnx."""
 
@@ -171,6 +190,8 @@ class Manifest(StrictModel):
     """What it was trained on."""
     evaluation: Table = Field(default_factory=Table)
     """How it did on validation."""
+    prior: VariantPrior | None = None
+    """What replay starts from; null: from nothing."""
     model: ModelFile
     """The network."""
 

@@ -21,7 +21,6 @@ F8 = NDArray[np.float64]
 HALF_LIFE_S = 2 * 86_400.0
 PRIOR_WEIGHT = 0.2
 HALVINGS_S = (2 * 86_400.0, 4 * 86_400.0, 8 * 86_400.0)
-REFERENCE_SLO = 0.999
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,14 +99,6 @@ def halve(score: F8, live: NDArray[np.bool_], *, keep: Any = ()) -> NDArray[np.b
 def due_halvings(before_s: float, after_s: float) -> int:
     """How many of the halvings fall into (before_s, after_s] of replayed past."""
     return sum(before_s < at <= after_s for at in HALVINGS_S)
-
-
-def violation_price(base: float, slo_target: Any) -> Any:
-    """w of a workload: the intent's price at an SLO of 99.9 %, in inverse proportion to the bad share allowed.
-
-    Worked: 100 at 99.9 %, 10 at 99 %, 200 at 99.95 %. A workload that uses up its budget pays 0.1 x ideal for it.
-    """
-    return base * (1.0 - REFERENCE_SLO) / np.maximum(1.0 - np.asarray(slo_target, np.float64), 1e-6)
 
 
 def without_belief_spread(past: Past, belief: int) -> Past:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from envs.cluster import ClusterSpec, NodePool, Workload
 from envs.intent import Intent
+from envs.load_past import PAST
 from envs.observation import FEATURES, encode
 from envs.snapshot import PoolSignals, Signal, Snapshot, WorkloadSignals, signal, unknown
 from tests.snapshots import TYPE, random_history, random_spec
@@ -63,11 +64,15 @@ def snapshot(time_s: float = 0.0, **values: float) -> Snapshot:
 def test_worked_numbers() -> None:
     """80 requests/s fill one replica: 160 on 4 ready of 5 desired is load 0.5."""
     now = snapshot(offered_rps=160.0, ready=4.0, desired=5.0, error_share=0.01, hpa_target=60.0, cpu_per_pod=0.25)
-    then = snapshot(offered_rps=80.0)
-    row = encode((then, now), SPEC, Intent())[0]
+    past = np.full((1, len(PAST)), np.nan)
+    past[0, PAST.index("lag_1")], past[0, PAST.index("day_0")], past[0, PAST.index("day_10")] = 80.0, 320.0, 640.0
+    row = encode((replace(now, past_rps=past),), SPEC, Intent())[0]
     assert row[COLUMN["load"]] == pytest.approx(0.5)
     assert row[COLUMN["cpu"]] == pytest.approx(0.5)
-    assert row[COLUMN["trend"]] == pytest.approx(1.0)
+    assert row[COLUMN["lag_1"]] == pytest.approx(1.0)
+    assert row[COLUMN["day_0"]] == pytest.approx(-1.0)
+    assert row[COLUMN["day_10"]] == pytest.approx(1.0)
+    assert (row[COLUMN["knows_day"]], row[COLUMN["knows_week"]]) == (1.0, 0.0)
     assert row[COLUMN["ready"]] == pytest.approx(0.8)
     assert row[COLUMN["errors"]] == pytest.approx(1.0, abs=1e-4)
     assert row[COLUMN["target"]] == pytest.approx(0.6)
@@ -80,7 +85,7 @@ def test_twice_the_traffic_on_twice_the_replicas_looks_the_same_but_for_the_step
     one = encode((snapshot(offered_rps=160.0, ready=4.0, desired=5.0, pending=1.0),), spec, Intent())
     two = encode((snapshot(offered_rps=320.0, ready=8.0, desired=10.0, pending=2.0),), twice, Intent())
     differs = {FEATURES[i].name for i in np.flatnonzero(np.abs(one - two)[0] > 1e-6)}
-    assert differs == {"one_replica"}
+    assert differs == {"one_replica", "need"}
 
 
 def test_an_empty_history_is_refused() -> None:

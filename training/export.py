@@ -32,6 +32,7 @@ from policies.manifest import (
     ObservationSpec,
     Table,
     TraceUsed,
+    VariantPrior,
     observation_hash,
     render_manifest,
 )
@@ -59,6 +60,7 @@ class Described:
     data: Sequence[TraceUsed] = ()
     evaluation: Table = field(default_factory=Table)
     mlflow_run_id: str | None = None
+    prior: VariantPrior | None = None
     created: str = ""  # UTC; "" = now
 
 
@@ -169,6 +171,7 @@ def manifest_of(described: Described, model: bytes, difference: float) -> Manife
         base=dict(described.base),
         data=list(described.data),
         evaluation=described.evaluation,
+        prior=described.prior,
         model=ModelFile(
             sha256=hashlib.sha256(model).hexdigest(),
             bytes=len(model),

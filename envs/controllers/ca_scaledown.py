@@ -37,13 +37,23 @@ from envs.controllers.ca_removal import find_unneeded
 from envs.controllers.disruption import pdb_allowed
 from envs.sim.jit import inner
 from envs.sim.state import (
+    CPU,
     GPU,
+    MEM,
     NODE_DRAINING,
     NODE_FREE,
     NODE_READY,
 )
 
 RANK_EMPTY, RANK_KNOWN, RANK_OTHER, RANK_NONE, RANK_FOUND = 0, 1, 2, 3, 4
+
+
+@inner
+def is_clearly_used(alloc: Any, used: Any, b: int, g: int, n: int, gpu_node: bool, limit: float) -> bool:
+    """Whether node n of group g is over the limit by so much that no exact utilization is needed."""
+    bar = limit * (1.0 + 1e-9)  # rounding of a division is far below that
+    cpu = float(used[b, n, CPU]) > bar * float(alloc[b, g, CPU])
+    return not gpu_node and (cpu or float(used[b, n, MEM]) > bar * float(alloc[b, g, MEM]))
 
 
 @inner
@@ -58,8 +68,8 @@ def rank_nodes(groups: Any, nodes: Any, cfg: Any, state: Any, b: int, now_s: flo
         unneeded = phase != NODE_FREE and not math.isnan(node_s[b, SINCE, n])
         known += 1 if unneeded else 0
         rank = RANK_NONE
-        if phase == NODE_READY:
-            g = np.int64(group_of[b, n])
+        g = np.int64(group_of[b, n])
+        if phase == NODE_READY and not is_clearly_used(alloc, used, b, g, n, cap[b, g, GPU] > 0, limit):
             use = node_utilization(alloc, used, b, g, n, cap[b, g, GPU] > 0, 0, 0, 0)[0]
             recent = node_s[b, UNREMOVABLE_UNTIL, n] > now_s
             if ineligible_reason(recent, False, False, g, False, use, limit) == ELIGIBLE:

@@ -23,6 +23,7 @@ from envs.controllers.karpenter_layout import (
     F_ITEM_SOLVE,
     F_NOW,
     F_NOW_SOLVE,
+    FIRST_BOOT,
     J_CLASS,
     J_DOMAIN,
     J_KIND,
@@ -94,8 +95,10 @@ def undo(config: Any, classes: Any, topology: Any, nodes: Any, solve: Any, b: in
 
 @inner
 def start_pass(groups: Any, nodes: Any, solve: Any, b: int) -> None:
-    """Before the solves of one look at the cluster: the largest free room of each block of node slots."""
+    """Before the solves of one look at the cluster: the largest free room of each block of node slots, and the
+    first slot with a booting node."""
     solve.at[b, PASS] += 1
+    solve.at[b, FIRST_BOOT] = nodes.hi[b]
     used, alloc, group, block = nodes.used[b], groups.alloc[b], nodes.group[b], solve.block[b]
     for k in range(nodes.hi[b] // BLOCK + 1):
         block[k, 0] = block[k, 1] = 0
@@ -105,6 +108,8 @@ def start_pass(groups: Any, nodes: Any, solve: Any, b: int) -> None:
             k = n // BLOCK
             block[k, 0] = max(block[k, 0], alloc[g, 0] - used[n, 0])
             block[k, 1] = max(block[k, 1], alloc[g, 1] - used[n, 1])
+            if nodes.phase[b, n] == NODE_BOOTING:
+                solve.at[b, FIRST_BOOT] = min(solve.at[b, FIRST_BOOT], n)
 
 
 @inner
@@ -191,8 +196,10 @@ def find_start(config: Any, classes: Any, groups: Any, nodes: Any, solve: Any, b
         useful = phase in (NODE_READY, NODE_BOOTING) and first[plane, w] == hi and config.compat[b, w, 0, g]
         if useful and resources_fit(classes.req, groups.alloc, nodes.used, b, w, g, n):
             first[plane, w] = n
-            if plane == F_BASE:
+        if first[F_BASE, w] < hi:  # only a booting node is left to be found
+            if first[F_BOOT, w] < hi:
                 return
+            n = max(n, solve.at[b, FIRST_BOOT] - 1)
         n += 1
 
 

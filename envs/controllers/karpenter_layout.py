@@ -21,7 +21,7 @@ WHEN_EMPTY, WHEN_UNDERUTILIZED, BALANCED = 0, 1, 2
 U_KIND, U_KEY, U_SKEW, U_MIN, U_SELECTOR, U_SELF, U_UNTIL, U_PLANES = range(8)
 NO_TERM, SPREAD, ANTI, AFFINITY, ANTI_OF_OTHERS = range(5)
 # KpSolve.at
-N_JOURNAL, N_CLAIMS, N_ITEMS, PASS, SOLVE, AT = range(6)
+N_JOURNAL, N_CLAIMS, N_ITEMS, PASS, SOLVE, FIRST_BOOT, AT = range(7)
 # KpSolve.journal: what was done, on which node (or domain), by which class
 J_ON_NODE, J_OFF_NODE, J_DOMAIN, J_MAYBE = range(4)
 J_KIND, J_WHERE, J_CLASS, J_PLANES = range(4)

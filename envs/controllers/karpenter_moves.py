@@ -37,6 +37,7 @@ from envs.controllers.karpenter_state import (
     POOL_COST,
     POOL_SCORE,
     POOL_USD,
+    QUIET,
     SINGLE_NODE,
 )
 from envs.controllers.karpenter_survey import STAYS, pods_may_go
@@ -297,6 +298,16 @@ def find_one(s: Any, b: int, count: int) -> bool:
 
 
 @inner
+def close_quiet(s: Any, b: int, on: bool) -> None:
+    """Close nodes in their quiet period to the pods of candidates, or (on = False) open all again.
+
+    Pods that wait, and those of nodes that go already, may use them: they are placed before.
+    """
+    for n in range(s.nodes.hi[b]):
+        s.kp_solve.closed[b, n] = on and s.kp_state.node[b, QUIET, n] != 0
+
+
+@inner
 def find_command(s: Any, b: int, count: int) -> bool:
     """Emptiness, else many nodes, else one: the first that finds something. After `survey` found `count`.
 
@@ -311,7 +322,9 @@ def find_command(s: Any, b: int, count: int) -> bool:
     found = False
     if s.kp_solve.at[b, N_CLAIMS] == 0:
         measure_cheaper(s, b)
+        close_quiet(s, b, True)
         found = find_many(s, b, count) or find_one(s, b, count)
+        close_quiet(s, b, False)
     undo(s.kp, s.classes, s.topology, s.nodes, s.kp_solve, b, 0)
     return found
 
@@ -323,7 +336,9 @@ def still_valid(s: Any, b: int) -> bool:
     place_waiting(s, b, 1)
     valid = False
     if s.kp_solve.at[b, N_CLAIMS] == 0:
+        close_quiet(s, b, True)
         action = evaluate(s, b, state.number[b, N_COMMAND])
+        close_quiet(s, b, False)
         valid = action == state.number[b, ACTION]
         if valid and action == REPLACE:
             for g in range(state.option.shape[1]):

@@ -17,8 +17,8 @@ NO_COMMAND, EMPTINESS, MULTI_NODE, SINGLE_NODE = range(4)
 # KpState.node_s: pods are expected until then, cost was worked out at, disruption cost, birth of its replacement
 NOMINATED_UNTIL, COSTED_S, COST, REPLACED_BORN, NODE_TIMES = range(5)
 # KpState.node: replacement slot + 1 that a cordoned node waits for, holds a do-not-disrupt pod, slots by ratio,
-# slots under consideration
-HOLD, HELD_BACK, ORDER, LIST, NODE_PLANES = range(5)
+# slots under consideration, in its quiet period (consolidateAfter)
+HOLD, HELD_BACK, ORDER, LIST, QUIET, NODE_PLANES = range(6)
 # KpState.pool_usd: USD/h and disruption cost of all its nodes; score of a move
 POOL_USD, POOL_COST, POOL_SCORE, POOL_VALUES = range(4)
 # KpState.pool: nodes, nodes on their way out, left to disrupt for being empty, underutilized; cursor

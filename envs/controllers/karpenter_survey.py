@@ -22,6 +22,7 @@ from envs.controllers.karpenter_state import (
     P_UNDER,
     POOL_COST,
     POOL_USD,
+    QUIET,
 )
 from envs.sim.jit import inner
 from envs.sim.state import NODE_BOOTING, NODE_DRAINING, NODE_READY, POD_TERMINATING
@@ -59,14 +60,24 @@ def pods_may_go(s: Any, b: int, n: int) -> bool:
 
 
 @inner
+def note_quiet(s: Any, b: int, n: int, now_s: float) -> None:
+    """Note whether node n is in its quiet period. consolidateAfter counts from the last pod event on the NodeClaim."""
+    quiet = False
+    if s.nodes.phase[b, n] == NODE_READY:
+        after_s = s.kp.after_s[b, s.groups.pool[b, s.nodes.group[b, n]]]
+        event_s = s.clock.claim_event_s[b, n]
+        quiet = not math.isinf(after_s) and under_consolidate_after(now_s, event_s, s.nodes.ready_s[b, n], after_s)
+    s.kp_state.node[b, QUIET, n] = 1 if quiet else 0
+
+
+@inner
 def is_candidate(s: Any, b: int, n: int, now_s: float) -> bool:
     """Whether node n may be consolidated: ready, no pods expected, quiet for long enough, nothing that forbids it."""
     if s.nodes.phase[b, n] != NODE_READY or s.kp_state.node_s[b, NOMINATED_UNTIL, n] > now_s:
         return False
-    after_s = s.kp.after_s[b, s.groups.pool[b, s.nodes.group[b, n]]]
-    if math.isinf(after_s) or s.kp_state.node[b, HELD_BACK, n] != 0:
+    if math.isinf(s.kp.after_s[b, s.groups.pool[b, s.nodes.group[b, n]]]):
         return False
-    return not under_consolidate_after(now_s, s.clock.pod_event_s[b, n], s.nodes.ready_s[b, n], after_s)
+    return s.kp_state.node[b, HELD_BACK, n] == 0 and s.kp_state.node[b, QUIET, n] == 0
 
 
 @inner
@@ -101,6 +112,7 @@ def survey(s: Any, b: int, now_s: float) -> int:
         spare[max(group[n], 0)] -= 1 if phase[n] == NODE_DRAINING else 0
     for n in range(hi):
         s.kp_state.ratio[b, n] = -1.0
+        note_quiet(s, b, n, now_s)
         if is_candidate(s, b, n, now_s) and spare[group[n]] > 0 and passes_filter(s, b, n):
             spare[group[n]] -= 1
             s.kp_state.ratio[b, n] = savings_ratio(s.groups.price[b, group[n]], node_s[COST, n])

@@ -14,7 +14,16 @@ from __future__ import annotations
 from typing import Any
 
 from envs.controllers.disruption import pdb_allowed
-from envs.controllers.placement import count_pod, fits, measure, reserve
+from envs.controllers.placement import (
+    AFFINITY,
+    ANTI_AFFINITY,
+    HARD_SPREAD,
+    class_terms,
+    count_pod,
+    fits,
+    measure,
+    reserve,
+)
 from envs.sim.jit import inner
 from envs.sim.state import NODE_READY, POD_READY, POD_STARTING
 
@@ -71,21 +80,48 @@ def _mark_violations(classes: Any, pods: Any, counts: Any, b: int, count: int, s
 
 
 @inner
+def _needs_counts(classes: Any, b: int, w: int) -> bool:
+    """Whether it depends on other pods, not on room alone, where class w may go."""
+    c = classes
+    bits = class_terms(c.spread_key, c.spread_hard, c.anti_key, c.ranti_key, c.aff_key, b, w)
+    return bits & (HARD_SPREAD | ANTI_AFFINITY | AFFINITY) != 0
+
+
+@inner
+def _has_room_without(classes: Any, groups: Any, nodes: Any, pods: Any, b: int, w: int, n: int, count: int,
+                      scratch: Any) -> bool:  # fmt: skip
+    """Whether the requests of class w fit on node n with all its candidates away."""
+    req, g = classes.req, nodes.group[b, n]
+    for r in range(req.shape[2]):
+        if req[b, w, r] > 0:
+            used = nodes.used[b, n, r] + req[b, w, r]
+            for i in range(count):
+                used -= req[b, pods.workload[b, scratch.candidates[b, i]], r]
+            if used > groups.alloc[b, g, r]:
+                return False
+    return True
+
+
+@inner
 def _shift(
     classes: Any, topology: Any, nodes: Any, pods: Any, b: int, n: int, first: int, last: int, delta: int,
-    scratch: Any,
+    counted: bool, scratch: Any,
 ) -> None:  # fmt: skip
-    """Take candidates first .. last-1 off node n's books (delta -1) or put them back (1)."""
+    """Take candidates first .. last-1 off node n's books (delta -1) or put them back (1).
+
+    counted: also where spread and affinity count them.
+    """
     for i in range(first, last):
         w = pods.workload[b, scratch.candidates[b, i]]
         reserve(classes, nodes, b, w, n, delta)
-        count_pod(topology, nodes, b, w, n, delta)
+        if counted:
+            count_pod(topology, nodes, b, w, n, delta)
 
 
 @inner
 def _reprieve(
     classes: Any, topology: Any, groups: Any, nodes: Any, pods: Any, b: int, w: int, n: int, count: int,
-    scratch: Any,
+    counted: bool, scratch: Any,
 ) -> int:  # fmt: skip
     """Give candidates back while class w still fits, budget breakers first; scratch.must_go for the rest.
 
@@ -98,8 +134,9 @@ def _reprieve(
         if step >= 0:
             if scratch.violating[b, i] != (step < count):
                 continue
-            _shift(classes, topology, nodes, pods, b, n, i, i + 1, 1, scratch)
-        measure(classes, topology, nodes, b, w, scratch.fit)
+            _shift(classes, topology, nodes, pods, b, n, i, i + 1, 1, counted, scratch)
+        if step < 0 or counted:
+            measure(classes, topology, nodes, b, w, scratch.fit)
         room = fits(classes, topology, groups, nodes, b, w, n, scratch.fit)
         if step < 0:
             if not room:
@@ -107,7 +144,7 @@ def _reprieve(
             continue
         scratch.must_go[b, i] = not room
         if not room:
-            _shift(classes, topology, nodes, pods, b, n, i, i + 1, -1, scratch)
+            _shift(classes, topology, nodes, pods, b, n, i, i + 1, -1, counted, scratch)
             broken += 1 if scratch.violating[b, i] else 0
     return broken
 
@@ -122,19 +159,20 @@ def select_victims(
     are changed on the way and put back.
     """
     count = _lower_priority_pods(classes, nodes, pods, b, w, n, scratch)
-    if count == 0:
+    if count == 0 or not _has_room_without(classes, groups, nodes, pods, b, w, n, count, scratch):
         return 0, 0
+    counted = _needs_counts(classes, b, w)
     _mark_violations(classes, pods, counts, b, count, scratch)
     for i in range(count):
         scratch.must_go[b, i] = True
-    _shift(classes, topology, nodes, pods, b, n, 0, count, -1, scratch)
-    broken = _reprieve(classes, topology, groups, nodes, pods, b, w, n, count, scratch)
+    _shift(classes, topology, nodes, pods, b, n, 0, count, -1, counted, scratch)
+    broken = _reprieve(classes, topology, groups, nodes, pods, b, w, n, count, counted, scratch)
     victims = 0
     for i in range(count):
         if scratch.must_go[b, i]:
             scratch.candidates[b, victims] = scratch.candidates[b, i]
             victims += 1
-    _shift(classes, topology, nodes, pods, b, n, 0, victims, 1, scratch)
+    _shift(classes, topology, nodes, pods, b, n, 0, victims, 1, counted, scratch)
     return (victims, broken) if broken >= 0 else (0, 0)
 
 

@@ -379,7 +379,6 @@ def schedule_one(
     order_nodes(topology, nodes, b, scratch)
     found = find_feasible(classes, topology, groups, nodes, profile, b, w, scratch)
     if found == 0:
-        scratch.order_key[b, 0] = -2  # look at the slots afresh next time
         return -1
     if found == 1:
         return scratch.feasible[b, 0]

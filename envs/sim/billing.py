@@ -56,10 +56,11 @@ def _charge(s: Any, b: int, w: int, dt: float) -> None:
     """Add what workload w used, and what it used or reserved, to the groups that its pods are on."""
     cpu, mem, paid_cpu, paid_mem = per_bound_pod(s, b, w, dt)
     bill, here = s.scratch, s.flow.bound_in_group[b, w]
-    for g in range(here.shape[0]):
-        if here[g] > 0:
-            bill.used_usd[b, g] += here[g] * (cpu * bill.core_usd[b, g] + mem * bill.gib_usd[b, g])
-            bill.paid_usd[b, g] += here[g] * (paid_cpu * bill.core_usd[b, g] + paid_mem * bill.gib_usd[b, g])
+    core, gib, used, paid = bill.core_usd[b], bill.gib_usd[b], bill.used_usd[b], bill.paid_usd[b]
+    for g in range(here.shape[0]):  # no branch: where none of its pods are, zero is added
+        pods = float(here[g])
+        used[g] += pods * (cpu * core[g] + mem * gib[g])
+        paid[g] += pods * (paid_cpu * core[g] + paid_mem * gib[g])
 
 
 @inner
@@ -85,7 +86,7 @@ def _book_workload(s: Any, b: int, w: int, row: int, dt: float) -> None:
     """Workload w's own dollars over all groups."""
     _, _, paid_cpu, paid_mem = per_bound_pod(s, b, w, dt)
     bill, here, usd = s.scratch, s.flow.bound_in_group[b, w], 0.0
+    core, gib = bill.core_usd[b], bill.gib_usd[b]
     for g in range(here.shape[0]):
-        if here[g] > 0:
-            usd += here[g] * (paid_cpu * bill.core_usd[b, g] + paid_mem * bill.gib_usd[b, g])
+        usd += float(here[g]) * (paid_cpu * core[g] + paid_mem * gib[g])
     s.rows.work[b, row, USD, w] += usd

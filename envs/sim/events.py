@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from envs.controllers.karpenter_state import HOLD, LOOP_AT, PROVISION_AT
+from envs.controllers.karpenter_state import HOLD
 from envs.faults import INSTANCE_GONE_S
 from envs.sim.autoscale import autoscale, continue_drains, drop_node
 from envs.sim.faults import after_crashes, crashes_now, forget_node, reclaim_node, strike
 from envs.sim.jit import inner
-from envs.sim.karpenter import disrupt, node_joined, note_pending, provision
+from envs.sim.karpenter import next_karpenter_s, node_joined, note_pending, run_karpenter
 from envs.sim.nodes import make_node_ready
 from envs.sim.pods import finish_pod, make_ready, start_again
 from envs.sim.replicas import sync_workload
@@ -21,7 +21,7 @@ from envs.sim.scaling import run_loop
 from envs.sim.scheduling import schedule_pending
 from envs.sim.state import NODE_BOOTING, NODE_DRAINING, NODE_LOST, POD_STARTING, POD_TERMINATING
 
-POD_EVENT, NODE_EVENT, CA_EVENT, LOOP_EVENT, PROVISION_EVENT, DISRUPT_EVENT = 0, 1, 2, 3, 4, 5
+POD_EVENT, NODE_EVENT, CA_EVENT, LOOP_EVENT = 0, 1, 2, 3
 FAULT_EVENT, GONE_EVENT, DOOM_EVENT = 8, 9, 10
 
 
@@ -50,12 +50,6 @@ def collect_events(s: Any, b: int, start_s: float, end_s: float) -> int:
         s.scratch.event_id[b, k] = 0
         k += 1
         s.clock.ca_next_s[b] += s.clock.ca_period_s[b]
-    for plane, kind in ((PROVISION_AT, PROVISION_EVENT), (LOOP_AT, DISRUPT_EVENT)):
-        if s.kp_state.clock[b, plane] <= end_s and k < room:
-            s.scratch.event_s[b, k] = s.kp_state.clock[b, plane]
-            s.scratch.event_kind[b, k] = kind
-            s.scratch.event_id[b, k] = 0
-            k += 1
     k = _collect_loops(s, b, end_s, k)
     return collect_faults(s, b, end_s, k)
 
@@ -140,19 +134,33 @@ def next_sync_s(s: Any, b: int) -> float:
 
 
 @inner
-def run_syncs(s: Any, b: int, until_s: float, tick: int, row: int, tick_end_s: float) -> None:
-    """All HPA syncs that are due before until_s, each followed by scheduling what it created."""
-    w_count = s.clock.hpa_order.shape[1]
-    now_s = next_sync_s(s, b)
-    while now_s < until_s:
-        w = s.clock.hpa_order[b, s.clock.hpa_next[b] % w_count]
-        s.clock.hpa_next[b] += 1
-        sync_workload(s, b, w, now_s, tick, row, tick_end_s)
-        if s.clock.fresh[b] > 0:
-            s.clock.fresh[b] = 0
-            schedule_pending(s, b, now_s, row, tick_end_s)
-            note_pending(s, b, now_s)
-        now_s = next_sync_s(s, b)
+def run_loops(s: Any, b: int, until_s: float, tick: int, row: int, tick_end_s: float) -> None:
+    """All HPA syncs and all that Karpenter does before until_s, in the order of their times.
+
+    Each is followed by scheduling what it created; so a sync's pods open a batch window that closes in its time.
+    """
+    while True:
+        sync_s, karpenter_s = next_sync_s(s, b), next_karpenter_s(s, b)
+        now_s = min(sync_s, karpenter_s)
+        if not now_s < until_s:
+            return
+        if karpenter_s <= sync_s:
+            run_karpenter(s, b, now_s, row, tick_end_s)
+            _reschedule(s, b, now_s, row, tick_end_s)
+        else:
+            run_sync(s, b, now_s, tick, row, tick_end_s)
+
+
+@inner
+def run_sync(s: Any, b: int, now_s: float, tick: int, row: int, tick_end_s: float) -> None:
+    """The next HPA sync."""
+    w = s.clock.hpa_order[b, s.clock.hpa_next[b] % s.clock.hpa_order.shape[1]]
+    s.clock.hpa_next[b] += 1
+    sync_workload(s, b, w, now_s, tick, row, tick_end_s)
+    if s.clock.fresh[b] > 0:
+        s.clock.fresh[b] = 0
+        schedule_pending(s, b, now_s, row, tick_end_s)
+        note_pending(s, b, now_s)
 
 
 @inner
@@ -170,17 +178,13 @@ def run_events(s: Any, b: int, tick: int, row: int) -> None:
         sort_events(s.scratch.event_s[b], s.scratch.event_id[b], s.scratch.event_kind[b], k)
         for i in range(k):
             now_s = max(s.scratch.event_s[b, i], now_s)
-            run_syncs(s, b, now_s, tick, row, end_s)
+            run_loops(s, b, now_s, tick, row, end_s)
             if s.scratch.event_kind[b, i] == CA_EVENT:
                 autoscale(s, b, now_s, row, end_s)
             elif s.scratch.event_kind[b, i] == LOOP_EVENT:
                 run_loop(s, b, s.scratch.event_id[b, i], now_s, tick, row, end_s)
             elif s.scratch.event_kind[b, i] == NODE_EVENT:
                 _node_event(s, b, s.scratch.event_id[b, i], now_s, row, end_s)
-            elif s.scratch.event_kind[b, i] == PROVISION_EVENT:
-                provision(s, b, now_s, row, end_s)
-            elif s.scratch.event_kind[b, i] == DISRUPT_EVENT:
-                disrupt(s, b, now_s, row, end_s)
             elif s.scratch.event_kind[b, i] == FAULT_EVENT:
                 strike(s, b, s.scratch.event_id[b, i], now_s, row, end_s)
             elif s.scratch.event_kind[b, i] == GONE_EVENT:
@@ -191,13 +195,12 @@ def run_events(s: Any, b: int, tick: int, row: int) -> None:
                 _pod_event(s, b, s.scratch.event_id[b, i], now_s, row, end_s)
             if i + 1 == k or s.scratch.event_s[b, i + 1] > now_s:  # what is free is free together
                 _reschedule(s, b, now_s, row, end_s)
-        run_syncs(s, b, end_s, tick, row, end_s)
+        run_loops(s, b, end_s, tick, row, end_s)
 
 
 @inner
 def _reschedule(s: Any, b: int, now_s: float, row: int, tick_end_s: float) -> None:
     if s.clock.retry[b] > 0 or s.clock.fresh[b] > 0:
-        s.clock.retry[b] = 0
         s.clock.fresh[b] = 0
         schedule_pending(s, b, now_s, row, tick_end_s)
         note_pending(s, b, now_s)

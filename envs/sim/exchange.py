@@ -135,7 +135,7 @@ def apply_plan(sim: ClusterSim, plan: Plan, *, b: int = 0) -> None:
 def _write_pool(sim: ClusterSim, b: int, pool: int, zones: int, plan: Plan) -> None:
     a = sim.arrays
     low, high = plan.targets.min_nodes[pool], plan.targets.max_nodes[pool]
-    groups = np.flatnonzero((a.groups.pool[b] == pool) & (a.groups.max_nodes[b] > 0))
+    groups = np.flatnonzero((a.groups.pool[b] == pool) & (a.groups.alloc[b, :, CPU] > 0))  # not the padding
     if np.isfinite(low):
         a.groups.min_nodes[b, groups] = 0
         a.groups.min_nodes[b, groups[:zones]] = split_evenly(int(low), zones)  # the first type's zones

@@ -81,7 +81,7 @@ class Flow(NamedTuple):
     ready_pod_s: F8  # (B, W) ready pod-seconds of the tick in work
     young_until_s: F8  # until then some ready pod may be without a sample that counts
     tries: I4  # (B, W) failed scheduling tries in a row
-    next_try_s: F8  # (B, W) not before, for pods that were there already
+    next_try_s: F8  # (B, W) not before, for pods that were there already; -inf = at once
     backlog: F8  # (B, W) requests waiting
     cohorts: I4  # (B, W) ring length of kinds queue and batch (envs.sim.backlog)
     ring: F8  # (B, W, K) items left of each cohort
@@ -137,6 +137,8 @@ class Clock(NamedTuple):
     api_since_s: F8  # (B,) since when
     overflow: I4  # (B,) pods or nodes that found no slot: must stay 0
     pod_event_s: F8  # (B, N) when a pod last came to or left a node; NaN = never
+    claim_event_s: F8  # (B, N) lastPodEventTime of its NodeClaim; NaN = never
+    ends_count: I1  # (B,) 1: a pod's end is such an event: kubelets report a terminal phase before the pod is gone
     change_s: F8  # (B,) when that, or a node's arrival or end, last happened
 
 
@@ -158,7 +160,7 @@ def empty_flow(b: int, w: int, g: int, history: int, cohorts: I4) -> Flow:
         ready_pod_s=reals(),
         young_until_s=reals(),
         tries=ints(),
-        next_try_s=reals(),
+        next_try_s=np.full((b, w), -np.inf),
         backlog=reals(),
         cohorts=cohorts,
         ring=reals(int(cohorts.max())),

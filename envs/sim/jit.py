@@ -18,7 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import numba
+from numba.core import types
 from numba.core.caching import UserProvidedCacheLocator
+from numba.core.types.misc import unliteral
+
+from envs.sim.linking import link_long_kernels
 
 _ROOT = Path(__file__).resolve().parent.parent
 
@@ -55,18 +59,36 @@ class KernelCacheLocator(UserProvidedCacheLocator):  # type: ignore[misc]
 
 numba.config.CACHE_DIR = str(cache_dir())
 numba.config.CACHE_LOCATOR_CLASSES = f"{__name__}.KernelCacheLocator,UserProvidedCacheLocator"
+link_long_kernels()
+
+
+def _plain(kind: Any) -> Any:
+    """The type that an argument is compiled for: literals as what they are literals of, whole numbers as int64."""
+    kind = unliteral(kind)
+    return types.int64 if kind in (types.int8, types.int16, types.int32) else kind
+
+
+def _plainly_called(kernel: Any) -> Any:
+    """Have calls from other kernels share one compiled version, not one per literal and width of whole numbers."""
+    if hasattr(kernel, "get_call_template"):  # without JIT it is the plain function
+        template = kernel.get_call_template
+        kernel.get_call_template = lambda args, kws: template(
+            tuple(_plain(kind) for kind in args), {name: _plain(kind) for name, kind in kws.items()}
+        )
+    return kernel
 
 
 def kernel(function: Callable[..., Any]) -> Any:
     """Decorate a compiled kernel: cached, no GIL, strict floating point."""
-    return numba.njit(cache=True, nogil=True, fastmath=False, error_model="numpy")(function)
+    return _plainly_called(numba.njit(cache=True, nogil=True, fastmath=False, error_model="numpy")(function))
 
 
 def inner(function: Callable[..., Any]) -> Any:
     """Like `kernel`, for kernels that only kernels call: no Python entry, which halves compile time."""
-    return numba.njit(
+    compiled = numba.njit(
         cache=True, nogil=True, fastmath=False, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True
-    )(function)
+    )
+    return _plainly_called(compiled(function))
 
 
 def inlined(function: Callable[..., Any]) -> Any:

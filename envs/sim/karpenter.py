@@ -75,6 +75,21 @@ def note_pending(s: Any, b: int, now_s: float) -> None:
 
 
 @inner
+def next_karpenter_s(s: Any, b: int) -> float:
+    """When Karpenter does something next: provision or look for disruptions; inf = it does not run."""
+    return min(s.kp_state.clock[b, PROVISION_AT], s.kp_state.clock[b, LOOP_AT])
+
+
+@inner
+def run_karpenter(s: Any, b: int, now_s: float, row: int, tick_end_s: float) -> None:
+    """What is due next, at now_s."""
+    if s.kp_state.clock[b, PROVISION_AT] <= s.kp_state.clock[b, LOOP_AT]:
+        provision(s, b, now_s, row, tick_end_s)
+    else:
+        disrupt(s, b, now_s, row, tick_end_s)
+
+
+@inner
 def launch(s: Any, b: int, mask: Any, now_s: float, row: int, tick_end_s: float) -> int:
     """Ask the provider for one of the offerings in the mask; the node's slot, -1 = none to be had."""
     for h in range(mask.shape[0]):
@@ -124,10 +139,9 @@ def expect_pods_of(s: Any, b: int, now_s: float) -> None:
 
 @inner
 def node_joined(s: Any, b: int, n: int, now_s: float, row: int, tick_end_s: float) -> None:
-    """Node n is Ready: pods are expected on it, and the nodes that it replaces are drained."""
-    if math.isinf(s.kp_state.clock[b, LOOP_AT]):
+    """Node n is Ready: the nodes that it replaces are drained."""
+    if math.isinf(s.kp_state.clock[b, LOOP_AT]) or s.clock.n_draining[b] == 0:
         return
-    s.kp_state.node_s[b, NOMINATED_UNTIL, n] = now_s + NOMINATION_S
     for k in range(s.nodes.hi[b]):
         held = s.nodes.phase[b, k] == NODE_DRAINING and s.kp_state.node[b, HOLD, k] == n + 1
         if held and s.kp_state.node_s[b, REPLACED_BORN, k] == s.nodes.created_s[b, n]:

@@ -168,8 +168,8 @@ def _heals(stack: Stack) -> int:
 
 
 def _reserve(cases: Sequence[Case]) -> HpaSpec | None:
-    """The longest windows that replay may write while the simulation runs."""
-    if all(case.stack.replay is None for case in cases):
+    """The longest windows that replay or a learned policy may write while the simulation runs."""
+    if all(case.stack.replay is None and case.stack.learned is None for case in cases):
         return None
     longest = ScalingRules(stabilization_s=1800)
     return HpaSpec(behavior=HpaBehavior(scale_up=ScalingRules(), scale_down=longest))
@@ -338,6 +338,8 @@ def _pack_clock(
         api_since_s=np.full(B, -np.inf),
         overflow=np.zeros(B, i4),
         pod_event_s=np.full((B, N), np.nan),
+        claim_event_s=np.full((B, N), np.nan),
+        ends_count=np.ones(B, i1),
         change_s=np.full(B, -np.inf),
     )
 

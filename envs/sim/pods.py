@@ -16,6 +16,7 @@ from envs.sim.random import RNG_START, lognormal
 from envs.sim.state import POD_FREE, POD_PENDING, POD_READY, POD_STARTING, POD_TERMINATING
 
 SAMPLE_LAG_S = 90.0  # oldest sample (60 s) + its window (30 s): later a ready pod's sample counts for the HPA
+EVENT_DEDUPE_S = 10.0  # a NodeClaim's lastPodEventTime is written at most so often
 MEM_SPREAD = 0.1  # CV of memory use between the pods of one workload
 MEM_CEILING = 1.5  # no pod uses more than this times its workload's mean
 
@@ -107,10 +108,15 @@ def _deactivate(clock: Any, b: int, p: int) -> None:
 
 
 @inner
-def _note_event(clock: Any, b: int, n: int, now_s: float) -> None:
-    """A pod came to node n or left it: node autoscalers leave a node alone for a while after that."""
+def _note_event(clock: Any, b: int, n: int, now_s: float, counts: bool) -> None:
+    """A pod came to node n, is told to end (both count for its NodeClaim), or is gone.
+
+    The claim's time is written at most every 10 s. Rules: karpenter v1.14 pkg/controllers/nodeclaim/podevents.
+    """
     if not clock.pod_event_s[b, n] > now_s:
         clock.pod_event_s[b, n] = now_s
+    if counts and not now_s - clock.claim_event_s[b, n] < EVENT_DEDUPE_S:
+        clock.claim_event_s[b, n] = now_s
     clock.change_s[b] = max(clock.change_s[b], now_s)
 
 
@@ -139,7 +145,7 @@ def bind_pod(
     flow.n_pending[b, w] -= 1
     flow.n_starting[b, w] += 1
     flow.bound_in_group[b, w, nodes.group[b, n]] += 1
-    _note_event(clock, b, n, pods.bound_s[b, p])
+    _note_event(clock, b, n, pods.bound_s[b, p], True)
     _activate(clock, b, p)
 
 
@@ -180,7 +186,7 @@ def terminate_pod(
     pods.phase[b, p] = POD_TERMINATING
     count_pod(topology, nodes, b, w, pods.node[b, p], -1)
     pods.gone_s[b, p] = now_s + service.grace_s[b, w]
-    _note_event(clock, b, pods.node[b, p], now_s)
+    _note_event(clock, b, pods.node[b, p], now_s, True)
     _activate(clock, b, p)
 
 
@@ -228,7 +234,7 @@ def finish_pod(pods: Any, flow: Any, clock: Any, classes: Any, nodes: Any, b: in
         pods.prev_n[b, nxt] = prv
     flow.n_terminating[b, w] -= 1
     flow.bound_in_group[b, w, nodes.group[b, n]] -= 1
-    _note_event(clock, b, n, pods.gone_s[b, p])
+    _note_event(clock, b, n, pods.gone_s[b, p], clock.ends_count[b] > 0)
     _deactivate(clock, b, p)
     _free_pod(pods, b, p)
     clock.retry[b] = 1

@@ -17,8 +17,12 @@ MAX_BACKOFF_S = 10.0  # kube-scheduler podMaxBackoffSeconds; podInitialBackoffSe
 
 @inner
 def schedule_pending(s: Any, b: int, now_s: float, row: int, tick_end_s: float) -> None:
-    """Walk the queue once in its order. A class that found no node is not tried again in this pass."""
-    pods = s.pods
+    """Walk the queue once in its order. A class that found no node is not tried again in this pass.
+
+    clock.retry on entry: something was freed since the last pass, which is what wakes pods that were there already.
+    """
+    pods, woken = s.pods, s.clock.retry[b] > 0
+    s.clock.retry[b] = 0
     if pods.n_pending[b] == 0:
         return
     s.scratch.passes[b] += 1
@@ -28,12 +32,13 @@ def schedule_pending(s: Any, b: int, now_s: float, row: int, tick_end_s: float) 
         p = pods.pending[b, i]
         i += 1
         w = pods.workload[b, p]
-        n, waits = -1, _waits(s, b, p, now_s)
-        if s.scratch.failed[b, w] != mark and not waits:
+        n, open_class = -1, s.scratch.failed[b, w] != mark
+        waits = open_class and _waits(s, b, p, now_s)
+        if open_class and not waits:
             n = schedule_one(s.classes, s.topology, s.groups, s.nodes, s.profile, s.rng, b, w, s.scheduler)
             if n >= 0 and _is_kept(s, b, p, n, now_s):
                 n = -1
-            _note_try(s, b, w, n >= 0, mark, now_s)
+            _note_try(s, b, w, n >= 0, mark, now_s, woken)
         if n >= 0:
             bind_pod(pods, s.flow, s.clock, s.service, s.classes, s.topology, s.nodes, s.rng, b, p, n, now_s)
         else:
@@ -55,13 +60,18 @@ def _waits(s: Any, b: int, p: int, now_s: float) -> bool:
 
 
 @inner
-def _note_try(s: Any, b: int, w: int, bound: bool, mark: int, now_s: float) -> None:
-    """After a failure a class waits 1, 2, 4, 8, 10, 10 ... s for its next try, as in the scheduler's back-off."""
+def _note_try(s: Any, b: int, w: int, bound: bool, mark: int, now_s: float, woken: bool) -> None:
+    """After a failure a class waits 1, 2, 4, 8, 10, 10 ... s for its next try, as in the scheduler's back-off.
+
+    It is the back-off of the pods that wait longest: a new pod's first failure is not theirs, and what nothing
+    has woken would not have been tried.
+    """
     if bound:
         s.flow.tries[b, w] = 0
-        s.flow.next_try_s[b, w] = 0.0
-    else:
-        s.scratch.failed[b, w] = mark
+        s.flow.next_try_s[b, w] = -math.inf
+        return
+    s.scratch.failed[b, w] = mark
+    if woken or s.flow.tries[b, w] == 0:
         s.flow.tries[b, w] += 1
         s.flow.next_try_s[b, w] = now_s + min(2.0 ** (s.flow.tries[b, w] - 1), MAX_BACKOFF_S)
 

@@ -118,11 +118,3 @@ def sync_times(recording: Recording, workloads: int, period_s: float) -> list[li
         if not own or event["t"] - own[-1] > 0.5 * period_s:
             own.append(event["t"])
     return times
-
-
-def karpenter_events(recording: Recording) -> dict[str, int]:
-    """How often Karpenter said what."""
-    counts: dict[str, int] = {}
-    for event in recording.of("event"):
-        counts[event["reason"]] = counts.get(event["reason"], 0) + 1
-    return counts

@@ -37,6 +37,7 @@ def simulate(recording: Recording, scenario: Scenario, *, seed: int | None = Non
     sim = ClusterSim([case_of(scenario, scenario.stacks[0], seed, demand)])
     n = len(scenario.cluster.workloads)
     sim.arrays.service.metric_age_s[0, :n] = recording.header["metric_age_s"]
+    sim.arrays.clock.ends_count[0] = 0  # kwok's pods are gone without the terminal phase that a kubelet reports
     looks = Looks(sim, recording, n)
     first = sim.tick
     start_s = sim.arrays.service.start_mean_s[0].copy()

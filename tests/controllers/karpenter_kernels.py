@@ -1,4 +1,4 @@
-"""Python entry to the provider's choice; it only calls the simulator's own function."""
+"""Python entries to the provider's choice and to the first places of a solve; they only call the simulator's own."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from envs.controllers import karpenter_price
+from envs.controllers import karpenter_claims, karpenter_price
 from envs.sim.jit import kernel
 
 _choice = karpenter_price.provider_choice
+_start_pass, _find_start = karpenter_claims.start_pass, karpenter_claims.find_start
 
 
 @kernel
@@ -17,3 +18,11 @@ def provider_choice(
     mask: Any, kind: Any, capacity: Any, price: Any, hazard: Any, live: Any, k: float, most: int
 ) -> int:
     return _choice(mask, kind, capacity, price, hazard, live, k, most, np.zeros(kind.shape[0]))
+
+
+@kernel
+def find_starts(config: Any, classes: Any, groups: Any, nodes: Any, solve: Any) -> None:
+    """First places of every class, in solve.first."""
+    _start_pass(groups, nodes, solve, 0)
+    for w in range(classes.req.shape[1]):
+        _find_start(config, classes, groups, nodes, solve, 0, w)

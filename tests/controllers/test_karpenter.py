@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import namedtuple
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -12,11 +13,13 @@ from hypothesis import strategies as st
 
 from envs.cluster import NodeBudget
 from envs.controllers.karpenter_budget import EMPTY, UNLIMITED
+from envs.controllers.karpenter_layout import AT, BLOCK, F_BASE, F_BOOT, F_PLANES
 from envs.controllers.karpenter_pack import budget_rows
 from envs.controllers.karpenter_price import ON_DEMAND, SPOT
 from envs.cron import parse_cron
+from envs.sim.state import NODE_BOOTING, NODE_DRAINING, NODE_FREE, NODE_READY
 from tests.conformance import karpenter_kernels as kernels
-from tests.controllers.karpenter_kernels import provider_choice
+from tests.controllers.karpenter_kernels import find_starts, provider_choice
 
 SCHEDULES = (
     "*/7 3-20/5 * * *",
@@ -117,3 +120,32 @@ def test_balanced_needs_half_of_the_disruption_share() -> None:
     assert not kernels.passes(kernels.move_score(1.0, 2.1, 10.0, 10.0), 2.0)
     assert kernels.move_score(-1.0, 2.0, 10.0, 10.0) == kernels.move_score(1.0, 2.0, 0.0, 10.0) == 0.0
     assert math.isinf(kernels.move_score(1.0, 0.0, 10.0, 10.0))
+
+
+Config = namedtuple("Config", "twin compat")
+Classes = namedtuple("Classes", "req")
+Groups = namedtuple("Groups", "alloc")
+Nodes = namedtuple("Nodes", "hi group phase used")
+Solve = namedtuple("Solve", "at first block")
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_the_first_ready_and_the_first_booting_node_with_room_are_found(seed: int) -> None:
+    """Against a look at every slot: a ready node with room does not hide the booting ones behind it."""
+    rng = np.random.default_rng(seed)
+    N, W = int(rng.integers(1, 3 * BLOCK)), 4
+    phase = rng.choice([NODE_FREE, NODE_READY, NODE_READY, NODE_BOOTING, NODE_DRAINING], N).astype(np.int64)
+    group = np.where(phase == NODE_FREE, -1, rng.integers(0, 2, N))
+    used = rng.choice([0, 5, 10], (1, N, 3)).astype(np.int64)
+    req = rng.integers(1, 8, (1, W, 3)).astype(np.int64)
+    compat = rng.random((1, W, 1, 2)) < 0.8
+    first, at = np.zeros((1, F_PLANES, W), np.int64), np.zeros((1, AT), np.int64)
+    nodes = Nodes(np.array([N]), group[None], phase[None], used)
+    solve = Solve(at, first, np.zeros((1, N // BLOCK + 1, 2), np.int64))
+    find_starts(Config(np.arange(W)[None], compat), Classes(req), Groups(np.full((1, 2, 3), 10)), nodes, solve)
+    for w in range(W):
+        fits = [g >= 0 and compat[0, w, 0, g] and (req[0, w] + used[0, n] <= 10).all() for n, g in enumerate(group)]
+        for plane, wanted in ((F_BASE, NODE_READY), (F_BOOT, NODE_BOOTING)):
+            slots = [n for n in range(N) if fits[n] and phase[n] == wanted]
+            if plane == F_BASE or slots:
+                assert first[0, plane, w] == (slots[0] if slots else N)

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from envs.cluster import Workload
+from envs.intent import violation_price
 from envs.setpoints import GRID, SetPoint, candidates, fleet_regret, of_today
 from envs.stack import HpaMetric, HpaSpec
 from policies import replay as rule
@@ -61,7 +62,7 @@ def test_without_a_past_the_fleet_decides_and_with_one_the_past_outweighs_it() -
 
 
 def test_a_violation_is_dearer_the_stricter_the_slo() -> None:
-    assert rule.violation_price(100.0, [0.99, 0.999, 0.9995]) == pytest.approx([10.0, 100.0, 200.0])
+    assert violation_price(100.0, [0.99, 0.999, 0.9995]) == pytest.approx([10.0, 100.0, 200.0])
     usd = np.array([[[2.0], [3.0]]])
     bad = np.array([[[0.05], [0.0]]])  # of 1 request: 5 %
     past = rule.Past(usd, bad, np.ones(1), np.ones(1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from envs.errors import InputError
 from envs.rollout import rollout
 from envs.scenario import Scenario
 from envs.scenario_file import load_scenario
+from envs.snapshot import Snapshot
 from envs.stack import Stack
 from envs.stack_file import document_of, load_stack, stack_from_document
 from envs.timeline import Timeline
@@ -57,8 +59,8 @@ class Recorder:
         self.control, self.period_s = control, control.period_s
         self.plans: list[tuple[float, np.ndarray]] = []
 
-    def __call__(self, time_s: float, rates: np.ndarray) -> Plan | None:
-        plan = self.control(time_s, rates)
+    def __call__(self, time_s: float, rates: np.ndarray, look: Callable[[], Snapshot]) -> Plan | None:
+        plan = self.control(time_s, rates, look)
         assert plan is not None
         fields = np.stack([plan.targets.hpa_target, plan.targets.hpa_stabilization_down_s])
         self.plans.append((time_s, fields))
@@ -110,7 +112,7 @@ def test_time_zero_knows_the_trace_before_the_horizon_and_not_a_tick_more(folder
     rates = np.concatenate(parts) / scenario.tick_s
     assert rates[:120].mean(axis=0) == pytest.approx([500 * 1.2, 250 * 1.2], rel=0.35)
     control = ReplayControl(scenario, often, 1)
-    plan = control(0.0, np.zeros((0, 2)))
+    plan = control(0.0, np.zeros((0, 2)), lambda: pytest.fail("replay looks at no snapshot"))
     assert plan is not None
     assert control.past.seconds == 6 * 3600.0
     assert np.isfinite(plan.targets.hpa_target).all()
@@ -132,7 +134,7 @@ def test_replay_in_a_what_if_is_reproducible_and_never_forgotten(folder: Path, o
     for sink in rows:
         simulate(scenario, often, 4, days=0.1, sink=sink.append)
     assert rows[0][0].workload_usd.tobytes() == rows[1][0].workload_usd.tobytes()
-    with pytest.raises(ValueError, match="replays the past"):
+    with pytest.raises(ValueError, match="steered while it runs"):
         rollout(scenario, often, 4, days=0.01)
 
 

@@ -1,8 +1,12 @@
 """The cache of compiled kernels: one for equal sources, wherever they lie."""
 
+import subprocess
+import sys
 from pathlib import Path
 
-from envs.sim import jit, service
+from numba import types
+
+from envs.sim import jit, linking, service
 
 
 def test_two_checkouts_of_equal_sources_share_one_cache() -> None:
@@ -14,6 +18,34 @@ def test_two_checkouts_of_equal_sources_share_one_cache() -> None:
 
 def test_functions_of_others_are_not_ours_to_cache() -> None:
     assert jit.KernelCacheLocator.from_function(subject, __file__) is None
+
+
+def test_one_version_serves_literals_and_narrow_whole_numbers() -> None:
+    plain = jit._plain
+    assert [plain(kind) for kind in (types.literal(3), types.int8, types.int32, types.int64)] == [types.int64] * 4
+    assert plain(types.literal(True)) == types.boolean
+    for kind in (types.uint64, types.float64, types.float64[:, ::1]):
+        assert plain(kind) == kind
+
+
+def test_callers_see_long_kernels_as_declarations_and_short_ones_whole() -> None:
+    short = "define linkonce_odr i32 @_ZN4envs5short(ptr noalias %out, i64 %b) local_unnamed_addr #0 {\n  ret i32 0\n}"
+    lines = "\n".join(f"  %v{i} = add i64 %b, {i}" for i in range(linking.LONG))
+    long = f"define linkonce_odr i32 @_ZN4envs4long(ptr noalias %out, i64 %b) local_unnamed_addr #0 {{\n{lines}\n}}"
+    other = long.replace("_ZN4envs", "_ZN5other")
+    text, gone = linking.declare(f"; head\n{short}\n{long}\n{other}", {"_ZN4envs5short", "_ZN4envs4long"})
+    assert gone == ["_ZN4envs4long"]
+    declared = "declare i32 @_ZN4envs4long(ptr noalias %out, i64 %b) local_unnamed_addr #0"
+    assert text == f"; head\n{short}\n{declared}\n{other}"
+
+
+def test_a_cached_kernel_brings_the_long_kernels_that_it_calls() -> None:
+    code = (
+        "import envs.sim.warmup as w, numpy as np; s = w._toy(); s.run(np.ones((1, 40, 1))); "
+        "print(s.state_bytes().hex())"
+    )
+    first, second = (subprocess.run([sys.executable, "-c", code], capture_output=True, check=True) for _ in range(2))
+    assert first.stdout == second.stdout
 
 
 def subject() -> None:

@@ -95,9 +95,13 @@ def test_a_large_node_is_replaced_by_a_small_one_that_is_ready_first() -> None:
     assert (line.nodes_added.sum(), line.nodes_removed.sum()) == (1, 1)
 
 
-def test_pending_pods_get_the_cheapest_type_that_holds_them() -> None:
-    """Three pods of 2 cores and no node: 6 cores fit on one big node ($1.00) only, asked for 1 s after the pods."""
-    line = hour(web(3), pool("small", "big", initial_nodes=0))
+@pytest.mark.parametrize("tick_s", [5.0, 60.0])
+def test_pending_pods_get_the_cheapest_type_that_holds_them(tick_s: float) -> None:
+    """Three pods of 2 cores and no node: 6 cores fit on one big node ($1.00) only, asked for 1 s after the pods.
+
+    That holds however long a tick is: the batch window closes in its own time, between the tick's other events.
+    """
+    line = hour(web(3), pool("small", "big", initial_nodes=0), tick_s=tick_s)
     asked = created_s() + 1.0
     assert line.node_usd.sum() == pytest.approx((HOUR_S - asked) / HOUR_S, abs=1e-9)
     assert line.nodes_added.sum() == 1
@@ -145,6 +149,26 @@ def test_quiet_time_after_a_pod_came() -> None:
     line = hour(web(2), nodes)
     lived = 2 * (line.node_usd.sum() - 0.5) * HOUR_S
     assert created_s() + 600.0 + 120.0 + 30.0 <= lived <= created_s() + 600.0 + 120.0 + 30.0 + 30.0
+
+
+def grown(steps: list[tuple[float, int]], nodes: NodePool, until_s: float = HOUR_S) -> Timeline:
+    """Replicas of `web` as they are set at given times, under Karpenter."""
+    cluster = ClusterSpec((web(0, max_replicas=9),), (nodes,), (SMALL, BIG))
+    scenario = Scenario("grown", cluster, (FLAT,), until_s, 5.0, 0.0, NoiseModel(enabled=False))
+    stack = Stack("k", replicas=StaticReplicas(), nodes=SLOW)
+    sim = ClusterSim([Case(scenario, stack, SEED, np.zeros(1), [0])], rows=20)
+    for at_s, count in [*steps, (until_s, 0)]:
+        sim.run(np.zeros((1, int(at_s / 5.0) - sim.tick, 1)))
+        sim.arrays.static_replicas[0, 0] = count
+    return timeline_of(sim, names_of(scenario), 0, sim.tick)
+
+
+def test_a_candidates_pods_do_not_go_to_a_node_in_its_quiet_time() -> None:
+    """consolidateAfter 10 min, two nodes, pods at 0 and 300 s: the first node is a candidate at 600 s, but the only
+    place for its pod is quiet at 900 s, so nothing goes before that and the wait of 120 s."""
+    nodes = pool("small", initial_nodes=2, zones=("a", "b"), consolidate_after_s=600.0)
+    line = grown([(0.0, 1), (300.0, 2)], nodes)
+    assert np.flatnonzero(line.nodes_removed).tolist() == [1020 // 300], "in the row of 300 s that 1,020 s is in"
 
 
 def test_balanced_declines_what_costs_more_disruption_than_it_saves() -> None:

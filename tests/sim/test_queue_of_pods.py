@@ -28,9 +28,10 @@ def cluster(workloads: tuple[Workload, ...], counts: list[int], nodes: int, auto
     """A simulation of fixed replica counts on `nodes` boxes of 4 cores."""
     pool = NodePool("pool", ("box",), initial_nodes=nodes, max_nodes=nodes, daemon_cpu=0.0, daemon_memory_gib=0.0)
     tick_s = more.pop("tick_s", 15.0)
+    warmup_s = more.pop("warmup_s", 0.0)
     demand = (GeneratedDemand(),) * len(workloads)
     spec = ClusterSpec(workloads, (pool,), (BOX,))
-    scenario = Scenario("queue", spec, demand, 7200.0, tick_s, 0.0, NoiseModel(enabled=False))
+    scenario = Scenario("queue", spec, demand, 7200.0, tick_s, warmup_s, NoiseModel(enabled=False))
     stack = Stack("fixed", replicas=StaticReplicas(), nodes=autoscaler or StaticNodes())
     return ClusterSim([Case(scenario, stack, 2, np.zeros(len(workloads)), counts)], rows=40)
 
@@ -117,3 +118,24 @@ def test_pods_that_fit_nowhere_wait_and_cost_nothing() -> None:
     assert sim.arrays.flow.n_ready[0, 1] == 4
     passes = int(sim.arrays.scratch.passes[0])
     assert passes < 60, "the queue is looked at when something changed, not all the time"
+
+
+@pytest.mark.parametrize("warmup_s", [0.0, 600.0])
+def test_what_waits_is_bound_at_once_when_there_is_room(warmup_s: float) -> None:
+    """However often others of its kind have failed meanwhile, and before time 0 as after it.
+
+    A pod's back-off is that of its own tries, and it has none between two events that might help it.
+    """
+    sim = cluster((pods("web", 1.0), pods("huge", 4.0, grace_s=0.0)), [0, 1], 1, warmup_s=warmup_s)
+    run(sim, 30.0)
+    for count in range(1, 5):
+        set_replicas(sim, 0, count)
+        run(sim, 45.0)
+    assert sim.arrays.flow.n_pending[0].tolist() == [4, 0]
+    set_replicas(sim, 1, 0)
+    run(sim, 30.0)
+    bound = sim.arrays.pods.bound_s[0][sim.arrays.pods.workload[0] == 0]
+    looks = (bound - sim.arrays.clock.hpa_phase_s[0, 1]) / 15.0  # the huge pod goes when its workload is looked at
+    assert len(bound) == 4
+    assert np.all(bound == bound[0])
+    assert looks == pytest.approx(np.round(looks), abs=1e-6)

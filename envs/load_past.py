@@ -1,0 +1,66 @@
+"""A workload's measured load of the last week, boiled down to the numbers that a policy looks at.
+
+PAST is the data sheet. Lags and peaks tell where the load is going now; the same minutes of yesterday and of last
+week tell where it went then. Prometheus answers the same by `offset` and `max_over_time`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.plain import Array
+
+LAGS_MIN = (1, 2, 3, 5, 10, 15, 30, 60, 120)  # requests/s so many minutes ago
+PEAKS_MIN = (5, 15, 60, 180)  # the largest of so many last minutes
+LEADS_MIN = (0, 5, 10, 20, 40)  # a day or a week ago, and so many minutes later
+DAY_MIN, WEEK_MIN = 1440, 7 * 1440
+BLUR_MIN = 2  # those are means over so many minutes to either side
+KEPT_MIN = WEEK_MIN + BLUR_MIN + 8
+PAST = (
+    *(f"lag_{m}" for m in LAGS_MIN),
+    *(f"peak_{m}" for m in PEAKS_MIN),
+    *(f"day_{m}" for m in LEADS_MIN),
+    *(f"week_{m}" for m in LEADS_MIN),
+)
+
+
+class LoadPast:
+    """Minute samples of n workloads in a ring; NaN = not measured."""
+
+    def __init__(self, n: int) -> None:
+        self._ring: NDArray[np.float32] = np.full((KEPT_MIN, n), np.nan, np.float32)
+        self._next = 0  # where the coming minute goes
+
+    def extend(self, rates: Array) -> None:
+        """(minutes, n) requests/s, oldest first: of a past that was measured before this began."""
+        for row in rates[-KEPT_MIN:]:
+            self.push(row)
+
+    def push(self, rates: Array) -> None:
+        """(n,) requests/s of the minute that just ended."""
+        self._ring[self._next] = rates
+        self._next = (self._next + 1) % KEPT_MIN
+
+    def read(self) -> Array:
+        """(n, len(PAST)) requests/s in the order of PAST, as of now; NaN where nothing was measured."""
+        lags = [self._ago(m) for m in LAGS_MIN]
+        same = [self._around(back - lead) for back in (DAY_MIN, WEEK_MIN) for lead in LEADS_MIN]
+        return np.stack([*lags, *self._peaks(), *same], axis=1).astype(np.float64)
+
+    def _ago(self, minutes: int) -> NDArray[np.float32]:
+        """0 minutes ago is the newest sample."""
+        return self._ring[(self._next - 1 - minutes) % KEPT_MIN]
+
+    def _peaks(self) -> list[NDArray[np.float32]]:
+        out, best, seen = [], self._ago(0), 1
+        for minutes in PEAKS_MIN:
+            while seen < minutes:
+                best = np.fmax(best, self._ago(seen))
+                seen += 1
+            out.append(best)
+        return out
+
+    def _around(self, minutes: int) -> NDArray[np.float32]:
+        rows = [self._ago(minutes + k) for k in range(-BLUR_MIN, BLUR_MIN + 1)]
+        return np.asarray(sum(rows) / np.float32(len(rows)), np.float32)

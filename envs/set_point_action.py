@@ -1,0 +1,55 @@
+"""Residual set-points: what a learned policy adds to the tuned base, per workload.
+
+The base is the constant set-point that cost the training fleet least at the workload's violation price (the table
+behind `envs.setpoints.fleet_regret`), so a policy that answers 0 is the tuned requests-per-second target. An action
+in [-1, 1] moves it:
+
+    share    = base share  x exp(SHARE_SPAN x action[0])      load of a replica / its capacity
+    window_s = base window x exp(WINDOW_SPAN x action[1])     HPA scale-down stabilization
+
+Both are held to what a plan may write (envs.action). Used by the vector environment, by `policies.learned` and by
+replay; there is no second decoder.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+
+from envs.action import HIGH_SHARE, LOW_SHARE
+from envs.plain import Array
+from envs.setpoints import GRID, fleet_table
+
+ACTIONS = ("share", "window")
+SHARE_SPAN = 0.7
+WINDOW_SPAN = 2.0
+SHORTEST_S, LONGEST_S = 15.0, 1800.0
+DIGITS = 4  # actions are rounded: matrix products differ in the last bits with the size of the batch
+
+
+@lru_cache(maxsize=1)
+def _base_table() -> tuple[Array, Array, Array]:
+    """(log price, log share, log window) of the best constant at each price of the fleet's table."""
+    table = fleet_table()
+    best = np.array(table["log_regret"]["requests_per_second"]).reshape(len(table["prices"]), -1).argmin(axis=1)
+    points = np.log(np.array(GRID)[best])
+    return np.log(table["prices"]), points[:, 0], points[:, 1]
+
+
+def base_set_points(violation_price: Array) -> tuple[Array, Array]:
+    """((N,) share, (N,) window s) of the tuned base; between the table's prices logarithms are interpolated."""
+    price, share, window = _base_table()
+    at = np.log(np.maximum(violation_price, 1e-9))
+    return np.exp(np.interp(at, price, share)), np.exp(np.interp(at, price, window))
+
+
+def set_points(action: Array, violation_price: Array, scaling: Array | float = 1.0) -> tuple[Array, Array]:
+    """((N,) share, (N,) whole seconds) that an action (N, 2) asks for.
+
+    scaling: a factor on the share, as replay tries several. NaN in an action counts as 0.
+    """
+    share, window = base_set_points(violation_price)
+    a = np.round(np.clip(np.nan_to_num(np.asarray(action, np.float64)), -1.0, 1.0), DIGITS)
+    share = np.clip(share * scaling * np.exp(SHARE_SPAN * a[:, 0]), LOW_SHARE, HIGH_SHARE)
+    return share, np.clip(np.rint(window * np.exp(WINDOW_SPAN * a[:, 1])), SHORTEST_S, LONGEST_S)

@@ -1,0 +1,47 @@
+"""A scenario whose services all scale on requests per second, at explicit targets that a policy may move."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from envs.cluster import ClusterSpec, Workload
+from envs.intent import violation_price
+from envs.plain import Array
+from envs.scenario import Scenario
+from envs.set_point_action import ACTIONS, set_points
+from envs.stack import HpaBehavior, HpaMetric, HpaSpec, Learned, ScalingRules, Stack
+
+
+def steerable(w: Workload) -> bool:
+    """Whether requests per second scale it: queues and batches keep what the stack gives them."""
+    return w.kind == "service"
+
+
+def rps_hpa(stack: Stack, w: Workload, share: float, window_s: float) -> HpaSpec:
+    """The stack's HPA for this workload, on requests per second at this share of a replica's capacity."""
+    target = HpaMetric("External", "requests_per_second", "AverageValue", share * w.service.capacity_rps)
+    rules = HpaBehavior(scale_down=ScalingRules(stabilization_s=int(window_s)))
+    return replace(stack.hpa_of(w), metrics=(target,), behavior=rules)
+
+
+def prices_of(scenario: Scenario, base: float | None = None) -> Array:
+    """(W,) violation price of each workload; base: in place of the intent's."""
+    given = scenario.intent.violation_price if base is None else base
+    return np.asarray(violation_price(given, [w.slo_target for w in scenario.cluster.workloads]), np.float64)
+
+
+def steered(scenario: Scenario, stack: Stack, prices: Array) -> tuple[ClusterSpec, Stack]:
+    """The cluster with each service's HPA written out at its tuned base, and the stack that runs it.
+
+    prices (W,): violation price of each workload. What is not a service keeps its scaler.
+    """
+    share, window = set_points(np.zeros((len(prices), len(ACTIONS))), prices)
+    workloads = tuple(
+        replace(w, hpa=rps_hpa(stack, w, share[i], window[i])) if steerable(w) else w
+        for i, w in enumerate(scenario.cluster.workloads)
+    )
+    return replace(scenario.cluster, workloads=workloads), replace(
+        stack, use_workload_hpa=True, per_workload=(), learned=stack.learned or Learned()
+    )

@@ -1,0 +1,90 @@
+"""Replay of measured load under variants of a learned policy, a minute at a time: the workload kernels and a network.
+
+Rows are (workload, variant, belief about the capacity of a replica). Each minute the network sees each row as it would
+have stood under that variant, answers, and the row goes on: variants differ by what they would have done, not by what
+they would have known. State stays between calls, so a longer past costs only what is new.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.load_past import LoadPast
+from envs.observation import RowSignals, encode_rows, row_spec
+from envs.plain import Array
+from envs.replay_run import ReplayRun, Rows
+from envs.set_point_action import base_set_points, set_points
+
+MINUTE_S = 60.0
+Act = Callable[[NDArray[np.float32]], NDArray[np.float64]]
+
+
+class SteeredReplay:
+    """rows: one per workload, on requests per second. told (W, V): violation price that variant v of workload w is
+    told. scaling (V,): of its base share. every: minutes between two answers of the network.
+    """
+
+    def __init__(
+        self, act: Act, rows: Sequence[Rows], told: Array, scaling: Array, *,
+        beliefs: Sequence[float], tick_s: float, seed: int = 0, every: int = 1,
+    ) -> None:  # fmt: skip
+        self._act, self._every, self._tick_s, self._seed = act, every, tick_s, seed
+        W, V = told.shape
+        B = len(beliefs)
+        self.shape = (W, V, B)
+        spread = tuple(np.tile(beliefs, V).tolist())
+        self._cases = [replace(r, settings=r.settings[:1] * (V * B), beliefs=spread) for r in rows]
+        self._run: ReplayRun | None = None
+        self._spec = row_spec([r.workload for r in rows for _ in range(V * B)])
+        self._told = np.repeat(told.ravel(), B)
+        self._scaling = np.broadcast_to(scaling[None, :, None], self.shape).ravel()
+        share, self._window_s = base_set_points(self._told)
+        self._share = share * self._scaling
+        self._past = LoadPast(W)
+        self._minute, self._bad, self._offered = 0, np.zeros(W * V * B), np.zeros(W)
+
+    def advance(self, rates: Array) -> tuple[Array, Array]:
+        """(minutes, W) measured requests/s, oldest first: (dollars, bad requests), each (W, V, B)."""
+        usd, bad = np.zeros(self.shape), np.zeros(self.shape)
+        for row in rates:
+            minute = self._advance(row)
+            usd += minute[0]
+            bad += minute[1]
+        return usd, bad
+
+    def _advance(self, rates: Array) -> tuple[Array, Array]:
+        if self._run is None:
+            cases = [replace(c, first_rps=float(rps)) for c, rps in zip(self._cases, rates, strict=True)]
+            self._run = ReplayRun(cases, tick_s=self._tick_s, seed=self._seed)
+        elif self._minute % self._every == 0:
+            action = self._act(encode_rows(self._signals(self._run), self._spec))
+            self._share, self._window_s = set_points(action, self._told, self._scaling)
+        W = self.shape[0]
+        self._run.steer(self._share.reshape(W, -1), self._window_s.reshape(W, -1))
+        ticks = max(round(MINUTE_S / self._tick_s), 1)
+        spent = self._run.advance(np.repeat(rates[None] * self._tick_s, ticks, axis=0))
+        self._minute += 1
+        self._past.push(rates)
+        self._bad, self._offered = spent.bad.ravel(), rates * MINUTE_S
+        return spent.usd.reshape(self.shape), spent.bad.reshape(self.shape)
+
+    def _signals(self, run: ReplayRun) -> RowSignals:
+        width = self.shape[1] * self.shape[2]
+        replicas, ready, starting = (np.asarray(x.ravel(), np.float64) for x in run.counts)
+        offered = np.repeat(self._offered, width)
+        return RowSignals(
+            offered_rps=offered / MINUTE_S,
+            past_rps=np.repeat(self._past.read(), width, axis=0),
+            ready=ready,
+            desired=replicas,
+            starting=starting,
+            pending=np.zeros(len(ready)),
+            error_share=np.where(offered > 0.0, np.minimum(self._bad / np.maximum(offered, 1e-9), 1.0), np.nan),
+            hpa_target=self._share * self._spec.capacity_rps,
+            window_down_s=self._window_s,
+            violation_price=self._told,
+        )

@@ -1,0 +1,147 @@
+"""`learned:` in a stack: inside what-if, a network moves each service's set-points every period.
+
+The same `policies.decide.decide` as in a live agent, from Snapshots only. Before time 0 and then every hour, replay
+(`optimizer.family_replay`) says for each workload which variant of the network its own measured past asks for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from envs.action import Plan
+from envs.demand import Demand
+from envs.guardrails import PIPELINE
+from envs.load_past import KEPT_MIN, LoadPast
+from envs.plain import Array
+from envs.replay_run import Rows, cheapest
+from envs.scenario import Scenario
+from envs.snapshot import Snapshot
+from envs.stack import HpaSpec, Stack
+from envs.steered import prices_of, steered
+from envs.workload_batch import past_rates
+from optimizer.family_replay import FamilyReplay
+from optimizer.replay_control import backfill
+from policies.burn import moved, no_burn, seen
+from policies.decide import Guards, decide, first_memory
+from policies.family import VARIANTS
+from policies.learned import Actor, LearnedSetPoints, scales_on_rps
+
+HOUR_S = 3600.0
+# Bounds and freshness hold. Steps and pauses do not: the HPA's own stabilization is what a set-point's change meets.
+GUARDS = Guards(pipeline=tuple(g for g in PIPELINE if g[0] in ("freshness", "bounds")))
+
+
+class LearnedControl:
+    """Decides from measurements; see envs.measured_loop.Decide. `scenario` and `stack` are what to roll out."""
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        stack: Stack,
+        seed: int,
+        actor: Actor,
+        *,
+        prior: Callable[[Array], Array] | None = None,
+    ) -> None:
+        assert stack.learned is not None
+        self.options = stack.learned
+        self.period_s = stack.learned.period_s
+        self.prices = prices_of(scenario, self.options.violation_price)
+        cluster, self.stack = steered(scenario, stack, self.prices)
+        self.scenario = replace(scenario, cluster=cluster)
+        self.intent = replace(scenario.intent, violation_price=self._base_price())
+        self.policy = LearnedSetPoints(actor)
+        self.memory = first_memory(self.policy, cluster)
+        none = np.zeros((len(cluster.workloads), len(VARIANTS)))
+        self.prior = none if prior is None else prior(self.prices)
+        self.slo = np.array([w.slo_target for w in cluster.workloads])
+        self.past = LoadPast(len(cluster.workloads))
+        self.who = [i for i, w in enumerate(cluster.workloads) if scales_on_rps(w) and _price(scenario, i)]
+        self.replay = self._family(actor, seed) if self.options.replay and self.who else None
+        self.burn = no_burn(len(cluster.workloads))
+        self._last = np.zeros(len(cluster.workloads))
+        self._seed = seed
+        self._waiting: list[Array] = []
+        self._chosen_at = -np.inf
+        self._begun = False
+
+    def _base_price(self) -> float:
+        given = self.options.violation_price
+        return self.scenario.intent.violation_price if given is None else given
+
+    def _family(self, actor: Actor, seed: int) -> FamilyReplay:
+        rows = []
+        for i in self.who:
+            w = self.scenario.cluster.workloads[i]
+            assert isinstance(w.hpa, HpaSpec)
+            rows.append(Rows(w, (w.hpa,), self.options.beliefs, cheapest(self.scenario.cluster, w)))
+        return FamilyReplay(
+            actor,
+            rows,
+            self.prices[self.who],
+            beliefs=self.options.beliefs,
+            tick_s=self.scenario.tick_s,
+            seed=seed,
+            half_life_s=self.options.half_life_s,
+            every_min=max(round(self.period_s / 60.0), 1),
+        )
+
+    def __call__(self, time_s: float, rates: Array, look: Callable[[], Snapshot]) -> Plan | None:
+        """The plan for the next period."""
+        if not self._begun:
+            self._begun = True
+            self._recall()
+        for row in rates:
+            self._last = np.where(np.isnan(row), self._last, row)
+            self.past.push(row)
+            self._waiting.append(self._last)
+        if self.replay is not None and time_s - self._chosen_at >= self.options.every_s:
+            self._choose(time_s)
+        snapshot = replace(look(), past_rps=self.past.read())
+        self._note_errors(snapshot)
+        made, self.memory = decide(
+            self.policy, self.memory, (snapshot,), self.scenario.cluster, self.intent, time_s, 0, guards=GUARDS
+        )
+        return made.plan
+
+    def _note_errors(self, snapshot: Snapshot) -> None:
+        now = snapshot.workloads
+        offered = now.offered_rps.value * self.period_s
+        self.burn = seen(self.burn, offered, offered * now.error_share.value, self.period_s)
+
+    def _recall(self) -> None:
+        """What was measured before time 0: minutes for the network to look back on, and load for replay."""
+        demand = Demand.pack([self.scenario], [self._seed])
+        self.past.extend(past_rates(demand, [self.scenario], KEPT_MIN))
+        ticks = max(round(60.0 / self.scenario.tick_s), 1)
+        for day in backfill(self.scenario, self.options.backfill_s):
+            n = len(day) // ticks
+            self._waiting += list(day[: n * ticks].reshape(n, ticks, -1).sum(axis=1) / 60.0)
+
+    def _choose(self, time_s: float) -> None:
+        """Each workload's variant for the next hour, into the policy's memory."""
+        assert self.replay is not None
+        if self._waiting:
+            self.replay.extend(np.stack(self._waiting)[:, self.who])
+            self._waiting = []
+        self._chosen_at = time_s
+        if self.options.burn:
+            self.burn = moved(self.burn, self.slo)
+        dearer = self.burn.multiplier[self.who]
+        chosen = self.replay.choice(self.prior[self.who], self.options.prior_weight, dearer)
+        memory: dict[str, Any] = {name: list(values) for name, values in self.memory.policy.items()}
+        for i, c in zip(self.who, chosen, strict=True):
+            memory["factor"][i], memory["scaling"][i] = VARIANTS[int(c)]
+        self.memory = replace(self.memory, policy=memory)
+
+
+def _price(scenario: Scenario, i: int) -> bool:
+    try:
+        cheapest(scenario.cluster, scenario.cluster.workloads[i])
+    except ValueError:
+        return False
+    return True

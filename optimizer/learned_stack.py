@@ -1,0 +1,56 @@
+"""A stack's bundle, loaded once, and the control that runs it in what-if."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from envs.errors import InputError
+from envs.observation import AUTOSCALING, FEATURE
+from envs.plain import Array
+from envs.scenario import Scenario
+from envs.set_point_action import ACTIONS
+from envs.stack import Stack
+from optimizer.learned_control import LearnedControl
+from policies.bundle import Bundle, load_bundle
+from policies.family import VARIANTS, prior_at
+from policies.network import Network
+
+PRETRAINED = "pretrained"
+SHIPPED = Path(__file__).resolve().parents[1] / "policies" / "pretrained"
+FEATURES = tuple(FEATURE[name] for name in AUTOSCALING)
+
+
+def bundle_path(name: str) -> Path:
+    """Folder of a bundle; `pretrained` is the one that comes with Trimtab."""
+    return SHIPPED if name == PRETRAINED else Path(name).expanduser()
+
+
+@lru_cache(maxsize=8)
+def _loaded(path: Path) -> Bundle:
+    return load_bundle(path, features=FEATURES, actions=ACTIONS)
+
+
+def bundle_of(stack: Stack) -> Bundle:
+    """The stack's bundle. Raises InputError where it is missing, damaged or made for another encoder."""
+    assert stack.learned is not None
+    return _loaded(bundle_path(stack.learned.bundle))
+
+
+def prior_of(bundle: Bundle) -> Callable[[Array], Array]:
+    """(W,) violation prices -> (W, V) mean log-regret of the variants. Raises InputError for other variants."""
+    prior = bundle.manifest.prior
+    if prior is None:
+        return lambda prices: np.zeros((len(prices), len(VARIANTS)))
+    if tuple(tuple(v) for v in prior.variants) != VARIANTS:
+        raise InputError(bundle.source, "prior.variants", len(prior.variants), "are not this version's; train again")
+    return lambda prices: prior_at(prices, prior.prices, prior.log_regret)
+
+
+def control_of(scenario: Scenario, stack: Stack, seed: int) -> LearnedControl:
+    """What decides in a rollout of this stack."""
+    bundle = bundle_of(stack)
+    return LearnedControl(scenario, stack, seed, Network(bundle), prior=prior_of(bundle))

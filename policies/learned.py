@@ -1,0 +1,90 @@
+"""The learned autoscaler: a network moves each workload's set-points around the tuned base.
+
+The network is told a violation price and answers for any; so one network is a family. A variant of it is (factor on
+the price, scaling of the base share), chosen per workload by whoever holds the memory: replay does, from what each
+variant would have cost on the workload's own past (`policies.family`). `multiplier` is the outer loop's: it moves
+the price by the error budget's burn (`policies.burn`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.action import nothing, raw_of
+from envs.cluster import ClusterSpec
+from envs.intent import violation_price
+from envs.observation import AUTOSCALING, FEATURES
+from envs.plain import Array
+from envs.set_point_action import set_points
+from policies.policy import PolicyMemory, Sight
+
+COLUMNS = [[f.name for f in FEATURES].index(name) for name in AUTOSCALING]
+PRICE_COLUMN = AUTOSCALING.index("violation_price")
+
+
+class Actor(Protocol):
+    """What a bundle's network does; see policies.network.Network."""
+
+    def act(self, observation: NDArray[np.float32]) -> NDArray[np.float64]:
+        """(N, len(AUTOSCALING)) -> (N, len(ACTIONS)) in [-1, 1]."""
+        ...
+
+    def within(self, observation: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """(N,) whether training saw rows like this."""
+        ...
+
+
+def answer(actor: Actor, observation: NDArray[np.float32]) -> NDArray[np.float64]:
+    """The network's action; 0, the tuned base, for rows outside what it was trained on."""
+    trusted = actor.within(observation)
+    return np.where(np.expand_dims(trusted, 1), actor.act(observation), 0.0)
+
+
+def with_price(observation: NDArray[np.float32], price: Array) -> NDArray[np.float32]:
+    """The rows as if the intent asked for this violation price (N,)."""
+    out = observation.copy()
+    out[:, PRICE_COLUMN] = np.clip(np.log10(np.maximum(price, 1.0)) / 2.0, 0.0, 2.0)
+    return out
+
+
+@dataclass(frozen=True)
+class LearnedSetPoints:
+    """Memory: factor, scaling and multiplier, one number a workload each; outside: whether the last decision fell back
+    to the tuned base because the observation was unlike training. Workloads that do not scale on requests per second
+    by an HPA of their own are left alone.
+    """
+
+    actor: Actor
+    name: str = "trimtab"
+
+    def start(self, spec: ClusterSpec) -> PolicyMemory:
+        """Before anything is known: the network at the intent's own price."""
+        ones = [1.0] * len(spec.workloads)
+        return {"factor": ones, "scaling": ones, "multiplier": ones, "outside": [False] * len(ones)}
+
+    def act(self, sight: Sight, memory: PolicyMemory) -> tuple[NDArray[Any], PolicyMemory]:
+        """Raw action for envs.action.decode."""
+        workloads = sight.spec.workloads
+        factor, scaling, multiplier = (np.array(memory[k]) for k in ("factor", "scaling", "multiplier"))
+        price = violation_price(sight.intent.violation_price, [w.slo_target for w in workloads]) * multiplier * factor
+        seen = with_price(sight.observation[:, COLUMNS], price)
+        share, window = set_points(answer(self.actor, seen), price, scaling)
+        capacity = np.array([w.service.capacity_rps for w in workloads])
+        mine = np.array([scales_on_rps(w) for w in workloads])
+        targets = replace(
+            nothing(sight.spec),
+            hpa_target=np.where(mine, share * capacity, np.nan),
+            hpa_stabilization_down_s=np.where(mine, window, np.nan),
+        )
+        outside = [not trusted for trusted in self.actor.within(seen).tolist()]
+        return raw_of(targets, sight.spec), {**memory, "outside": outside}
+
+
+def scales_on_rps(workload: Any) -> bool:
+    """Whether the workload's own HPA follows requests per second."""
+    metrics: Any = getattr(workload.hpa, "metrics", ())
+    return bool(metrics) and metrics[0].name == "requests_per_second"

@@ -1,0 +1,127 @@
+"""Everything that decides a training run, in one file: `trimtab train CONFIG`. Unknown keys are errors."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError
+
+from envs.errors import InputError
+from envs.nearest import did_you_mean
+from envs.schema_errors import describe_validation_error
+from envs.schema_types import Duration, Share, StrictModel
+from envs.yaml_reader import read_yaml
+
+PRESETS = ("quick", "full")
+
+
+class WorldsConfig(StrictModel):
+    """Where the simulated clusters of an episode come from."""
+
+    load_dir: Path | None = None
+    """Folder of load traces; default the series that come with Trimtab."""
+    held_out: Share = Field(default=0.2, ge=0, le=0.9)
+    """Share of series, whole, that only validation sees."""
+    clusters: int = Field(default=60, ge=1, le=4096)
+    """Clusters side by side; a row is one of their services."""
+    workloads: int = Field(default=8, ge=1, le=200)
+    """Services of a cluster."""
+    episode: Duration = Field(default=43_200.0, ge=3600, le=30 * 86_400)
+    """Simulated time after which new worlds are drawn."""
+    generated: Share = Field(default=0.2, ge=0, le=1)
+    """Share of services whose load is made up."""
+    spot: Share = Field(default=0.25, ge=0, le=1)
+    """Share of clusters that may use spot nodes."""
+    stacks: tuple[str, ...] = ("rps-target", "karpenter-rps")
+    """Node autoscaler and scheduler come from these stacks, drawn per cluster."""
+    price_low: float = Field(default=10.0, gt=0, le=1e6)
+    """Least violation price drawn."""
+    price_high: float = Field(default=3000.0, gt=0, le=1e6)
+    """Largest violation price drawn; in between it is log-uniform."""
+    period: Duration = Field(default=60.0, ge=60, le=3600)
+    """Control period: whole minutes."""
+
+
+class PpoConfig(StrictModel):
+    """Stable-Baselines3's PPO. The output layer starts at zero, so that training starts at the tuned base."""
+
+    rows: int = Field(default=4_000_000, ge=1, le=10_000_000_000)
+    """Rows (service x control period) to train on."""
+    steps: int = Field(default=36, ge=2, le=4096)
+    """Control periods between two updates; an episode should be a multiple."""
+    batch: int = Field(default=4320, ge=2, le=10_000_000)
+    """Rows of one gradient step."""
+    epochs: int = Field(default=4, ge=1, le=100)
+    """Passes over the rows of an update."""
+    gamma: Share = Field(default=0.97, ge=0, lt=1)
+    """Discount per control period."""
+    gae_lambda: Share = Field(default=0.9, ge=0, le=1)
+    """Of generalised advantage estimation."""
+    learning_rate: float = Field(default=1e-3, gt=0, le=1)
+    """At the start."""
+    learning_rate_end: float = Field(default=1e-4, gt=0, le=1)
+    """At the end; linear in between."""
+    log_std: float = Field(default=-2.3, ge=-10, le=2)
+    """Of the first exploration: sigma 0.1. Wider teaches a fat safety margin."""
+    layers: tuple[int, ...] = Field(default=(64, 64), min_length=1, max_length=8)
+    """Hidden layers of policy and value function."""
+    clip: float = Field(default=0.2, gt=0, le=1)
+    """PPO's clip range."""
+    entropy: float = Field(default=0.0, ge=0, le=1)
+    """Weight of the entropy bonus."""
+
+
+class CheckConfig(StrictModel):
+    """How stages are judged, and the prior of the network's variants."""
+
+    clusters: int = Field(default=24, ge=2, le=4096)
+    """Clusters of validation, on series that training did not see."""
+    episode: Duration = Field(default=86_400.0, ge=3600, le=30 * 86_400)
+    """Length of a validation."""
+    prior_workloads: int = Field(default=32, ge=1, le=10_000)
+    """Services of the training fleet whose replay makes the prior."""
+    prior_days: float = Field(default=2.0, gt=0, le=60)
+    """How much of their past is replayed."""
+    prior_prices: tuple[float, ...] = Field(default=(30.0, 300.0, 3000.0), min_length=2, max_length=20)
+    """Violation prices at which it is made."""
+
+
+class TrainConfig(StrictModel):
+    """A training run."""
+
+    name: str = Field(default="trimtab", pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")
+    """Of the policy that it makes."""
+    seed: int = Field(default=0, ge=0, le=2**31 - 1)
+    """Of everything that is drawn."""
+    threads: int = Field(default=2, ge=1, le=256)
+    """For the simulator; the result does not depend on it."""
+    worlds: WorldsConfig = WorldsConfig()
+    """Simulated clusters."""
+    ppo: PpoConfig = PpoConfig()
+    """The learner."""
+    check: CheckConfig = CheckConfig()
+    """Validation and prior."""
+
+
+def load_config(path_or_preset: str | Path, **changes: Any) -> TrainConfig:
+    """The configuration in a YAML file, or the preset of that name. Raises InputError."""
+    if str(path_or_preset) in PRESETS:
+        source = resources.files("training") / "presets" / f"{path_or_preset}.yaml"
+        path = Path(str(source))
+    else:
+        path = Path(path_or_preset)
+        if not path.exists():
+            mend = f"is neither a file nor {did_you_mean(str(path_or_preset), PRESETS, noun='preset')}"
+            raise InputError(path, "config", str(path_or_preset), mend)
+    data = read_yaml(path).data
+    if not isinstance(data, dict):
+        raise InputError(path, "config", type(data).__name__, "must be a mapping, such as `ppo: {rows: 4000000}`")
+    try:
+        config = TrainConfig.model_validate(data | {k: v for k, v in changes.items() if v is not None})
+    except ValidationError as error:
+        raise describe_validation_error(error, path, model=TrainConfig) from None
+    if config.worlds.period % 60 or config.worlds.price_low >= config.worlds.price_high:
+        raise InputError(path, "worlds", None, "period is in whole minutes, and price_low is below price_high")
+    return config

@@ -1,0 +1,216 @@
+"""A training run: tuned base -> PPO on it -> prior of its variants -> validation -> bundle.
+
+Everything a run makes lies in its folder: `config.json`, `curve.csv`, `checkpoint.pt`, `stages.json`, `bundle/`. A run
+that was killed goes on with `resume` to the same bundle.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from envs.errors import InputError
+from envs.observation import AUTOSCALING, FEATURE
+from envs.plain import Array
+from envs.set_point_action import ACTIONS, DIGITS
+from envs.stack_file import load_stack
+from envs.world_draw import Draw, LoadSource, loads_in, shipped_loads
+from policies.family import VARIANTS
+from policies.manifest import Table, TraceUsed, VariantPrior
+from training.actor import actor_of
+from training.config import TrainConfig
+from training.export import Described, export_bundle
+from training.ppo import CHECKPOINT, learn, load_checkpoint, make_model
+from training.sb3_env import AutoscalingVecEnv
+from training.validation import Judged, judge
+from training.variant_prior import variant_regret
+
+VERSION = "1"
+Report = Callable[[dict[str, float], int], None]
+FEATURES = tuple(FEATURE[name] for name in AUTOSCALING)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a run made. kept: whether the network beat the tuned base on validation, beyond its interval."""
+
+    bundle: Path
+    judged: Judged
+
+    @property
+    def kept(self) -> bool:
+        return self.judged.better
+
+
+def all_loads(config: TrainConfig) -> tuple[LoadSource, ...]:
+    """The series that the run may use."""
+    folder = config.worlds.load_dir
+    return shipped_loads() if folder is None else loads_in(folder)
+
+
+def split(loads: Sequence[LoadSource], share: float) -> tuple[list[LoadSource], list[LoadSource]]:
+    """(for training, held out): whole series, by a hash of their names, at least one each."""
+    ranked = sorted(loads, key=lambda s: hashlib.sha256(f"{s.path.name}/{s.column}".encode()).digest())
+    cut = min(max(round(share * len(ranked)), 1), len(ranked) - 1)
+    return ranked[cut:], ranked[:cut]
+
+
+def make_env(config: TrainConfig, loads: Sequence[LoadSource]) -> AutoscalingVecEnv:
+    """The environment of a run."""
+    w = config.worlds
+    return AutoscalingVecEnv(
+        loads,
+        [load_stack(name) for name in w.stacks],
+        clusters=w.clusters,
+        draw=draw_of(config, w.episode),
+        prices=(w.price_low, w.price_high),
+        seed=config.seed,
+        period_s=w.period,
+        threads=config.threads,
+    )
+
+
+def draw_of(config: TrainConfig, horizon_s: float) -> Draw:
+    """How worlds of this length are drawn."""
+    w = config.worlds
+    return Draw(horizon_s=horizon_s, workloads=w.workloads, generated=w.generated, spot=w.spot)
+
+
+def act_of(actor: Any) -> Callable[[NDArray[np.float32]], Array]:
+    """The actor as a function of arrays, rounded as a bundle's network rounds."""
+
+    def act(observation: NDArray[np.float32]) -> Array:
+        with torch.no_grad():
+            raw = actor(torch.as_tensor(observation)).numpy()
+        return np.asarray(np.round(np.clip(raw.astype(np.float64), -1.0, 1.0), DIGITS), np.float64)
+
+    return act
+
+
+class Curve:
+    """curve.csv: one line per update and number; a resumed run drops what came after its checkpoint."""
+
+    def __init__(self, path: Path, report: Report, upto: int) -> None:
+        self.path, self.report = path, report
+        kept = []
+        if upto and path.exists():
+            with path.open(newline="", encoding="utf-8") as stream:
+                kept = [row for row in csv.reader(stream) if row[0].isdigit() and int(row[0]) <= upto]
+        with path.open("w", newline="", encoding="utf-8") as stream:
+            csv.writer(stream).writerows([["rows", "name", "value"], *kept])
+
+    def __call__(self, seen: dict[str, float], rows: int) -> None:
+        with self.path.open("a", newline="", encoding="utf-8") as stream:
+            csv.writer(stream).writerows([rows, name, f"{value:.6g}"] for name, value in seen.items())
+        self.report(seen, rows)
+
+
+def run(
+    config: TrainConfig,
+    out: Path,
+    *,
+    preset: str = "",
+    resume: bool = False,
+    report: Report = lambda seen, rows: None,
+    say: Callable[[str], None] = lambda line: None,
+    stop: Callable[[], bool] = lambda: False,
+    mlflow_run_id: str | None = None,
+) -> Trained:
+    """Train, judge, export. report(numbers, rows so far) after each update; stop() asks for an end.
+
+    Raises InputError for a folder that holds another run, KeyboardInterrupt after stop() with a checkpoint on disk.
+    """
+    prepare(config, out, resume=resume)
+    train_loads, held_out = split(all_loads(config), config.worlds.held_out)
+    say(f"{len(train_loads)} load series to train on, {len(held_out)} held out for validation")
+    env = make_env(config, train_loads)
+    model = make_model(config, env)
+    if resume and (out / CHECKPOINT).exists():
+        load_checkpoint(out / CHECKPOINT, model, env)
+        say(f"going on after {model.num_timesteps:,} of {config.ppo.rows:,} rows")
+    curve = Curve(out / "curve.csv", report, model.num_timesteps)
+    learn(model, env, config.ppo.rows, out, curve, stop)
+    act = act_of(actor_of(model.policy, FEATURES))
+    say("validation: the network against the tuned base on held-out series")
+    judged = validate(config, act, held_out)
+    say("prior: what each variant of the network costs the training fleet")
+    prior = make_prior(config, act, train_loads)
+    write_json(out / "stages.json", stage_table(judged).model_dump())
+    described = describe(config, preset, judged, prior, train_loads, mlflow_run_id)
+    export_bundle(actor_of(model.policy, FEATURES), out / "bundle", described, force=True)
+    return Trained(out / "bundle", judged)
+
+
+def prepare(config: TrainConfig, out: Path, *, resume: bool) -> None:
+    """Make the folder, or check that it holds this very run."""
+    wanted = json.loads(config.model_dump_json())
+    file = out / "config.json"
+    if file.exists():
+        if not resume:
+            raise InputError(out, "--out", str(out), "holds a run already: add --resume, or give another folder")
+        if json.loads(file.read_text(encoding="utf-8")) != wanted:
+            raise InputError(file, "config", config.name, "is of another configuration; give another --out")
+        return
+    out.mkdir(parents=True, exist_ok=True)
+    write_json(file, wanted)
+
+
+def validate(config: TrainConfig, act: Callable[[NDArray[np.float32]], Array], loads: Sequence[LoadSource]) -> Judged:
+    """The network against the base on series that it never saw."""
+    check = config.check
+    stacks = [load_stack(name) for name in config.worlds.stacks]
+    draw = draw_of(config, check.episode)
+    return judge(act, loads, stacks, draw, clusters=check.clusters, seed=config.seed, threads=config.threads)
+
+
+def make_prior(config: TrainConfig, act: Callable[[NDArray[np.float32]], Array], loads: Sequence[LoadSource]) -> Any:
+    """Mean log-regret of each variant at each price."""
+    check = config.check
+    regret = variant_regret(
+        act, loads, check.prior_prices, workloads=check.prior_workloads, days=check.prior_days, seed=config.seed,
+        period_min=round(config.worlds.period / 60.0),
+    )  # fmt: skip
+    return VariantPrior(prices=list(check.prior_prices), variants=list(VARIANTS), log_regret=regret)
+
+
+def stage_table(judged: Judged) -> Table:
+    """Validation, a row a price."""
+    heads = ["violation_price", "cost", "base_cost", "log_ratio", "low", "high"]
+    rows: list[list[Any]] = [[*(round(x, 5) for x in row)] for row in judged.rows]
+    total: list[Any] = [None, None, None, *(round(x, 5) for x in judged.overall)]
+    return Table(title="network against the tuned base on held-out series", columns=heads, rows=[*rows, total])
+
+
+def describe(
+    config: TrainConfig, preset: str, judged: Judged, prior: Any, loads: Sequence[LoadSource], run_id: str | None
+) -> Described:
+    """The manifest's words."""
+    files = {s.path: hashlib.sha256(s.path.read_bytes()).hexdigest() for s in loads}
+    used = [TraceUsed(source=s.source, trace=s.column or s.path.name, sha256=files[s.path]) for s in loads]
+    return Described(
+        name=config.name,
+        version=VERSION,
+        kind="autoscaling",
+        features=FEATURES,
+        actions=ACTIONS,
+        seen=judged.seen,
+        seed=config.seed,
+        preset=preset,
+        data=used,
+        evaluation=stage_table(judged),
+        mlflow_run_id=run_id,
+        prior=prior,
+    )
+
+
+def write_json(path: Path, data: Any) -> None:
+    path.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
