@@ -1,17 +1,20 @@
 """Make envs/data/queueing/tables.npz by discrete-event simulation.
 
-    python -m tests.reference.make_queue_tables [--effort 1] [--runs DIR] [--out FILE]
+    python -m tests.reference.make_queue_tables [--effort 1] [--runs DIR] [--out FILE] [--check]
 
 Each cell is a run of `queue_runs` without time-outs. Its histogram of waits W is convolved with the
 exact lognormal service S (in FIFO queues a request's own service is independent of its wait), so that
 the service's own tail carries no sampling error. Runs are made on a coarse grid of CV and spare capacity
 and put on the table's finer grid by monotone cubics (Fritsch and Butland 1984), since log x is smooth in
-both. --runs keeps the histograms, and a second call takes up what is there.
+both. --runs keeps the histograms, and a second call takes up what is there. What ships is effort 1 with the
+lengths and seeds below; --check says whether that gives the very bytes of the shipped tables, and writes nothing.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -34,6 +37,7 @@ RUN_LAYERS = (1, 2, 4, 8, 16, 32, 64)
 ONE_MOST, LAYER_MOST = 256, (1024, 1024, 1024, 1024, 1024, 2048, 2048)  # slots of the largest run by layer
 ONE_REQUESTS = 8_000_000
 RELAXATIONS, FEWEST, MOST = 150, 300_000, 1_500_000
+HALF_FROM = 16  # slots a replica
 F8 = NDArray[np.float64]
 
 
@@ -89,12 +93,14 @@ def least_request_waits(slots: int, replicas: int, effort: float) -> F8:
         for k in range(2, len(RUN_U)):
             relax = relaxation(c, cv, RUN_U[k])
             size = int(effort * min(MOST, max(FEWEST, 200 * c, RELAXATIONS * relax)))
-            size //= 2 if slots >= 16 else 1  # waits are short there, and fewer of them matter
+            size //= 2 if slots >= HALF_FROM else 1  # waits are short there, and fewer of them matter
             if 30.0 * relax <= size:
                 warm = size // 10 + 20 * c
                 queue_runs.least_request(
                     replicas, slots, cv, rhos[k], size + warm, warm, 13 * slots + replicas, waits[v, k]
                 )
+                if waits[v, k, :, 0].sum() != size:
+                    raise RuntimeError(f"{replicas} x {slots} at CV {cv}, load {rhos[k]}: the run ended early")
     return waits
 
 
@@ -262,8 +268,12 @@ def monotone_rows(rows: tuple[F8, F8]) -> tuple[F8, F8]:
 
 
 def rounded(log_x: F8) -> NDArray[np.float16]:
-    """As it is stored: monotone in the threshold, in steps of 1 / 128 (0.4 %), which halves the file."""
-    return (np.round(monotone(log_x, 2) * 128.0) / 128.0).astype(np.float16)
+    """As it is stored: monotone in the threshold, in steps of 1 / 512 over -2 and 1 / 128 (0.4 %) below.
+
+    That halves the file.
+    """
+    steps = np.where(log_x > -2.0, 512.0, 128.0)
+    return monotone(np.round(monotone(log_x, 2) * steps) / steps, 2).astype(np.float16)
 
 
 def wanted() -> list[tuple[int, int]]:
@@ -290,15 +300,29 @@ def run_all(effort: float, folder: Path | None) -> dict[tuple[int, int], F8]:
     return runs
 
 
+def same_tables(a: Path, b: Path) -> bool:
+    with np.load(a) as one, np.load(b) as other:
+        return all(np.array_equal(one[key], other[key]) for key in ("log_excess", "log_push"))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--effort", type=float, default=1.0, help="length of the runs; 1 is what ships")
     parser.add_argument("--runs", type=Path, help="folder that keeps the histograms")
     parser.add_argument("--out", type=Path, default=q.TABLE_FILE)
+    parser.add_argument("--check", action="store_true", help="compare with the tables that ship")
     args = parser.parse_args()
     if args.runs:
         args.runs.mkdir(parents=True, exist_ok=True)
-    build(run_all(args.effort, args.runs), args.out)
+    if not args.check:
+        build(run_all(args.effort, args.runs), args.out)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        found = Path(folder) / "tables.npz"
+        build(run_all(args.effort, args.runs), found)
+        same = same_tables(found, q.TABLE_FILE)
+    print("the shipped tables, every cell" if same else "not the shipped tables")
+    sys.exit(not same)
 
 
 if __name__ == "__main__":

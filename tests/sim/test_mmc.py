@@ -101,7 +101,7 @@ def test_the_closed_form_is_the_integral_over_the_waits(c: int, rho: float, thet
 
 @pytest.mark.parametrize("balancing", [RANDOM, POOLED])
 def test_lognormal_service_of_cv_one_is_near_mmc_but_not_it(balancing: int) -> None:
-    """What the shipped tables answer at CV 1 is up to 4 points from M/M/c: the service differs."""
+    """What the shipped tables answer at CV 1 is 4 points under to 2 over M/M/c: the service differs."""
     shipped, found = load_tables(), []
     for c in (1, 4, 16, 64):
         replicas, slots = (1.0, float(c)) if balancing == RANDOM else (float(c), 1.0)
@@ -110,4 +110,4 @@ def test_lognormal_service_of_cv_one_is_near_mmc_but_not_it(balancing: int) -> N
                 bad = bad_share(shipped, rho * c, replicas, slots, 1.0, 1.0, theta, balancing)
                 found.append(bad - exact_bad(c, rho, theta))
     assert -0.04 < min(found) < -0.03  # at 1.2 mean service times, idle: 26.2 % against 30.1 %
-    assert 0.005 < max(found) < 0.015
+    assert 0.005 < max(found) < 0.025
