@@ -340,6 +340,7 @@ def _pack_clock(
         pod_event_s=np.full((B, N), np.nan),
         claim_event_s=np.full((B, N), np.nan),
         ends_count=np.ones(B, i1),
+        changes=np.zeros(B, i8),
         change_s=np.full(B, -np.inf),
     )
 
