@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Protocol
 
@@ -39,6 +40,7 @@ class MeasuredLoop:
         self._every = max(round(decide.period_s / (self._step * sim.tick_s)), 1) * self._step
         self._rates: list[F8] = []
         self._asked_at: int | None = None
+        self.decisions, self.decision_s = 0, 0.0  # how often it was asked, and wall-clock seconds that it took
 
     def run(self, arrivals: NDArray[np.float64]) -> None:
         """Advance by (1, n, W) arrivals; any n, chunk by chunk."""
@@ -56,7 +58,9 @@ class MeasuredLoop:
         self._asked_at = self.sim.tick
         rates = np.stack(self._rates) if self._rates else np.zeros((0, width))
         self._rates = []
+        began = time.perf_counter()
         plan = self.decide(self.sim.tick * self.sim.tick_s, rates, lambda: take_snapshot(self.sim))
+        self.decisions, self.decision_s = self.decisions + 1, self.decision_s + time.perf_counter() - began
         if plan is not None:
             apply_plan(self.sim, plan)
 

@@ -52,7 +52,8 @@ def rollout(
     total = max(round(horizon_s / scenario.tick_s), 1)
     names = names_of(scenario)
     chunk = rows_per_day(scenario) * sim.row_ticks
-    advance = sim.run if decide is None else MeasuredLoop(sim, decide).run
+    loop = None if decide is None else MeasuredLoop(sim, decide)
+    advance = sim.run if loop is None else loop.run
     for arrivals in _ahead(demand, total, chunk):
         sim.clear_rows()
         first, n = sim.tick, arrivals.shape[1]
@@ -72,7 +73,7 @@ def rollout(
         unreachable_slos=unreachable_slos(scenario),
         unschedulable=unschedulable(scenario),
         notes=demand.notes,
-        info={},
+        info={} if loop is None else {"decisions": loop.decisions, "decision_s": loop.decision_s},
     )
 
 

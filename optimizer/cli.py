@@ -7,7 +7,7 @@ import sys
 import typer
 
 from envs.errors import InputError
-from optimizer import cli_calibrate, cli_prices, cli_scenario, cli_tune, cli_whatif
+from optimizer import cli_calibrate, cli_evaluate, cli_prices, cli_scenario, cli_tune, cli_whatif
 
 app = typer.Typer(
     name="trimtab",
@@ -19,6 +19,7 @@ app = typer.Typer(
 )
 cli_whatif.register(app)
 cli_tune.register(app)
+cli_evaluate.register(app)
 cli_calibrate.register(app)
 app.add_typer(cli_scenario.app, name="scenario")
 app.add_typer(cli_prices.app, name="prices")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from envs.action import Plan, nothing
 from envs.demand import Demand
 from envs.intent import violation_price
-from envs.replay_run import ReplayRun, Rows, cheapest
+from envs.replay_run import ReplayRun, Rows, Spent, cheapest
 from envs.rollout import rollout
 from envs.scenario import Scenario, TraceDemand
 from envs.setpoints import candidates, fleet_regret, of_today, why_not
@@ -28,6 +29,17 @@ from policies import replay as rule
 
 F8 = NDArray[np.float64]
 DAY_S = 86_400.0
+
+
+class Replaying(Protocol):
+    """What a control needs of envs.replay_run.ReplayRun."""
+
+    live: NDArray[np.bool_]
+
+    def advance(self, arrivals: F8) -> Spent: ...
+
+
+Replays = Callable[..., Replaying]
 
 
 def simulate(
@@ -49,7 +61,8 @@ class ReplayControl:
     (other kinds, other metrics, no node that fits) keep their setting.
     """
 
-    def __init__(self, scenario: Scenario, stack: Stack, seed: int) -> None:
+    def __init__(self, scenario: Scenario, stack: Stack, seed: int, *, replay: Replays = ReplayRun) -> None:
+        """replay: makes what runs the set-points; several controls may share one (optimizer.evaluate_replay)."""
         assert stack.replay is not None
         self.options, self.scenario = stack.replay, scenario
         self.period_s = stack.replay.every_s
@@ -73,7 +86,8 @@ class ReplayControl:
         self._tick_s = scenario.tick_s
         self._seed = seed
         self._rows = rows
-        self._run: ReplayRun | None = None
+        self._replays = replay
+        self._run: Replaying | None = None
         self._last = np.zeros(len(rows))
         self._learnt(rows)
 
@@ -96,13 +110,19 @@ class ReplayControl:
         """The plan for the next hour. At the first call the past before time 0 is replayed."""
         if not self.who:
             return None
+        for arrivals in self.stretches(rates):
+            self.replay(arrivals)
+        return self.plan()
+
+    def stretches(self, rates: F8) -> list[F8]:
+        """(n, W) requests per tick to replay next, oldest first: at first the past, then what was measured since."""
+        out = []
         if self._run is None:
-            for arrivals in backfill(self.scenario, self.options.backfill_s):
-                self._replay(arrivals[:, self.who])
+            out = [arrivals[:, self.who] for arrivals in backfill(self.scenario, self.options.backfill_s)]
         if len(rates):
             ticks = max(round(60.0 / self._tick_s), 1)
-            self._replay(np.repeat(self._known(rates[:, self.who]) * self._tick_s, ticks, axis=0))
-        return self._plan()
+            out.append(np.repeat(self._known(rates[:, self.who]) * self._tick_s, ticks, axis=0))
+        return out
 
     def _known(self, rates: F8) -> F8:
         """A minute that was not measured repeats the last one that was: unknown is not zero."""
@@ -112,12 +132,12 @@ class ReplayControl:
             self._last = out[i]
         return out
 
-    def _replay(self, arrivals: F8) -> None:
+    def replay(self, arrivals: F8) -> None:
         """(n, W) requests per tick join the past."""
         if self._run is None:
             first = arrivals[0] / self._tick_s
             rows = [replace(r, first_rps=float(rps)) for r, rps in zip(self._rows, first, strict=True)]
-            self._run = ReplayRun(rows, tick_s=self._tick_s, seed=self._seed)
+            self._run = self._replays(rows, tick_s=self._tick_s, seed=self._seed)
         spent = self._run.advance(arrivals)
         offered = arrivals.sum(axis=0)
         usd, bad = spent.usd.reshape(self.shape), spent.bad.reshape(self.shape)
@@ -138,7 +158,8 @@ class ReplayControl:
         best = rule.choose(score)
         return np.where(score[:, 0] - score[np.arange(len(best)), best] > LEAST_GAIN, best, 0)
 
-    def _plan(self) -> Plan:
+    def plan(self) -> Plan:
+        """The set-points that the past asks for, as of now."""
         targets = nothing(self.scenario.cluster)
         target, window = targets.hpa_target.copy(), targets.hpa_stabilization_down_s.copy()
         for w, points, c in zip(self.who, self.points, self.choice(), strict=True):

@@ -84,13 +84,14 @@ class TrialFile:
     def _trial(self, line: str, number: int) -> Trial:
         try:
             found = json.loads(line)
-            outcomes = tuple(_outcome(o) for o in found.pop("outcomes"))
+            outcomes = tuple(outcome_from(o) for o in found.pop("outcomes"))
             return Trial(**found | {"position": tuple(found["position"]), "outcomes": outcomes})
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise InputError(self.path, f"line {number}", None, f"is no trial ({error}); use --force") from None
 
 
-def _outcome(plain: dict[str, Any]) -> Outcome:
+def outcome_from(plain: dict[str, Any]) -> Outcome:
+    """An Outcome as JSON has it."""
     fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in plain.items()}
     return Outcome(**fields)
 
@@ -105,7 +106,7 @@ class Workers:
     def __enter__(self) -> Workers:
         if self.jobs > 1:
             context = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(self.jobs, context, initializer=_start, initargs=(os.getpid(),))
+            self._pool = ProcessPoolExecutor(self.jobs, context, initializer=watch_parent, initargs=(os.getpid(),))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -148,7 +149,7 @@ def _work(entry: Entry, stacks: Sequence[Stack]) -> list[Outcome]:
     return rollout_batch(entry.scenario, stacks, entry.seed, days=entry.days)
 
 
-def _start(parent: int) -> None:
+def watch_parent(parent: int) -> None:
     """In a worker: Ctrl-C is the parent's business, and without a parent there is nothing to do."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 

@@ -23,6 +23,7 @@ from envs.observation import AUTOSCALING, FEATURE
 from envs.plain import Array
 from envs.set_point_action import ACTIONS, DIGITS
 from envs.stack_file import load_stack
+from envs.vec_env import DrawnRows
 from envs.world_draw import Draw, LoadSource, loads_in, shipped_loads
 from policies.family import VARIANTS
 from policies.manifest import Table, TraceUsed, VariantPrior
@@ -67,7 +68,7 @@ def split(loads: Sequence[LoadSource], share: float) -> tuple[list[LoadSource], 
 def make_env(config: TrainConfig, loads: Sequence[LoadSource]) -> AutoscalingVecEnv:
     """The environment of a run."""
     w = config.worlds
-    return AutoscalingVecEnv(
+    core = DrawnRows(
         loads,
         [load_stack(name) for name in w.stacks],
         clusters=w.clusters,
@@ -76,7 +77,9 @@ def make_env(config: TrainConfig, loads: Sequence[LoadSource]) -> AutoscalingVec
         seed=config.seed,
         period_s=w.period,
         threads=config.threads,
+        twin=True,
     )
+    return AutoscalingVecEnv(core)
 
 
 def draw_of(config: TrainConfig, horizon_s: float) -> Draw:

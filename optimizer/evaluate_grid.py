@@ -1,0 +1,102 @@
+"""Every policy's settings on every case, on all cores; what is finished is kept at once."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass
+
+from envs.stack import Stack
+from optimizer.evaluate_cases import Case, Cases
+from optimizer.evaluate_run import Run, run_case
+from optimizer.evaluate_store import RunFile
+from optimizer.evaluate_sweep import Point
+from optimizer.executor import available_cores
+from optimizer.tune_trials import watch_parent
+
+Progress = Callable[[float, float, str], None]  # simulated days done, of all, what is in work
+AT_ONCE = 9  # clusters of one batch
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is evaluated: policies by name, each with its own setting first and its frontier's behind it."""
+
+    cases: Cases
+    policies: dict[str, tuple[Point, ...]]
+
+
+@dataclass(frozen=True)
+class _Task:
+    case: Case
+    policy: str
+    settings: tuple[int, ...]
+    stacks: tuple[Stack, ...]
+
+    @property
+    def days(self) -> float:
+        return self.case.days * len(self.stacks)
+
+
+def run_all(plan: Plan, runs: RunFile, *, jobs: int | None = None, progress: Progress | None = None) -> None:
+    """Fill `runs` with what it lacks. Any number of jobs gives the same numbers.
+
+    On KeyboardInterrupt what was finished by then is in `runs`; what is in work is waited for.
+    """
+    tasks = _missing(plan, runs)
+    total, done = sum(task.days for task in tasks), 0.0
+    if progress is not None:
+        progress(done, total, "")
+    for task, found in _results(tasks, min(jobs or available_cores(), max(len(tasks), 1))):
+        for setting, run in zip(task.settings, found, strict=True):
+            runs.keep((task.case.key, task.policy, setting), run)
+        done += task.days
+        if progress is not None:
+            progress(done, total, task.policy)
+
+
+def _missing(plan: Plan, runs: RunFile) -> list[_Task]:
+    """Costly ones first would starve nobody, but the order of cases and policies reads better in the file."""
+    tasks = []
+    for case in plan.cases.cases:
+        for policy, points in plan.policies.items():
+            wanted = [k for k in range(len(points)) if (case.key, policy, k) not in runs.known]
+            for first in range(0, len(wanted), AT_ONCE):
+                some = tuple(wanted[first : first + AT_ONCE])
+                tasks.append(_Task(case, policy, some, tuple(points[k].stack for k in some)))
+    return tasks
+
+
+def _work(task: _Task) -> list[Run]:
+    return run_case(task.case, task.stacks)
+
+
+def _results(tasks: Sequence[_Task], jobs: int) -> Iterator[tuple[_Task, list[Run]]]:
+    if jobs <= 1:
+        yield from ((task, _work(task)) for task in tasks)
+        return
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(jobs, context, initializer=watch_parent, initargs=(os.getpid(),))
+    try:
+        waiting: dict[Future[list[Run]], _Task] = {pool.submit(_work, task): task for task in tasks}
+        while waiting:
+            ended, _ = wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED)
+            for future in ended:
+                yield waiting.pop(future), future.result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def add_bounds(plan: Plan, runs: RunFile, progress: Progress | None = None) -> None:
+    """The lower bound of each case at the service level of each policy's own setting."""
+    from optimizer.evaluate_bound import bounds_of
+
+    missing = [c for c in plan.cases.cases if any((c.key, p) not in runs.bounds for p in plan.policies)]
+    for done, case in enumerate(missing):
+        if progress is not None:
+            progress(float(done), float(len(missing)), "lower bound")
+        outcomes = {policy: runs.known[case.key, policy, 0].outcome for policy in plan.policies}
+        for policy, usd in bounds_of(case, outcomes).items():
+            runs.keep_bound(case.key, policy, usd)
