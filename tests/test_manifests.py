@@ -237,7 +237,7 @@ def node_pool(*requirements: dict[str, Any]) -> dict[str, Any]:
 
 def test_bounds_of_a_nodepool_hold_at_their_ends_and_min_values_are_noted() -> None:
     cpu, arch = "karpenter.k8s.aws/instance-cpu", {"key": "kubernetes.io/arch", "operator": "In", "values": ["amd64"]}
-    bounds = [
+    bounds: list[dict[str, Any]] = [
         {"key": cpu, "operator": "Gte", "values": ["4"], "minValues": 2},
         {"key": cpu, "operator": "Lte", "values": ["8"]},
     ]
