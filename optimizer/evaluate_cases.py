@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -23,6 +24,7 @@ from optimizer.evaluate_traces import MAX_GAP_S, Recorded
 
 Kind = Literal["cluster", "alone"]
 KINDS: tuple[Kind, ...] = ("cluster", "alone")
+SHIPPED = {"aiops2018_demo.csv.gz": "AIOps 2018 KPI (NetMan)", "nab_demo.csv.gz": "NAB realTweets"}
 DAY_S, ROW_S = 86_400.0, 300.0
 HISTORY_S = 2 * DAY_S  # simulated before the judged days
 JUDGED_DAYS = 3.0
@@ -97,7 +99,19 @@ def cases_of_suite(suite: Suite, *, seeds: int, days: float | None = None) -> Ca
         scenario = replace(entry.scenario, horizon_s=min(length_s, entry.scenario.horizon_s))
         name = entry.scenario.name
         out += [Case(name, name, "cluster", entry.seed + k, scenario, 0.0) for k in range(seeds)]
-    return Cases(suite.name, tuple(out), suite.digest, ())
+    digest = hashlib.sha256(repr((suite.digest, seeds, days)).encode()).hexdigest()[:16]
+    return Cases(suite.name, tuple(out), digest, (), tuple(_loads(suite)))
+
+
+def _loads(suite: Suite) -> list[tuple[str, str, str]]:
+    """(scenario, source of one of its load files, the file's SHA-256)."""
+    pairs = {(e.scenario.name, d.path) for e in suite.entries for d in e.scenario.demand if isinstance(d, TraceDemand)}
+    return sorted((name, source_of(p), hashlib.sha256(p.read_bytes()).hexdigest()) for name, p in pairs)
+
+
+def source_of(path: Path) -> str:
+    """The source of a load file that ships, as manifests of the full recordings call it; else its name."""
+    return SHIPPED.get(path.name, path.name)
 
 
 @dataclass(frozen=True)

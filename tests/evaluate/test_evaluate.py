@@ -269,7 +269,7 @@ def test_the_bound_is_below_every_policy(folder: Path) -> None:
         (["--policies", "hpa-default,hpa-default", "--load-dir", "LOAD"], "given twice"),
         (["--policies", "hpa-default", "--load-dir", "nowhere"], "no such folder"),
         (["--policies", "hpa-default", "--suite", "nowhere"], "unknown suite or scenario"),
-        (["--policies", "hpa-default", "--load-dir", "LOAD", "--suite", "train"], "one of --suite and --load-dir"),
+        (["--policies", "hpa-default", "--load-dir", "LOAD", "--suite", "train"], "leave out --load-dir, or the suite"),
         (["--policies", "hpa-default", "--load-dir", "LOAD", "--kinds", "all"], "--kinds"),
         (["--policies", "hpa-default", "--load-dir", "LOAD", "--seeds", "0"], "--seeds"),
         (["--policies", "hpa-default", "--load-dir", "LOAD", "--resume"], "--out"),
