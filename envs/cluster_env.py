@@ -21,24 +21,18 @@ from numpy.typing import NDArray
 from envs.action import FIELDS, POOL_FIELDS, decode, nothing, raw_of, raw_size
 from envs.action import stretch as stretched
 from envs.canvas import Film
-from envs.observation import AUTOSCALING, FEATURE, FEATURES, encode_rows
+from envs.observation import AUTOSCALING, FEATURES, encode_rows
 from envs.set_point_action import ACTIONS
+from envs.spaces import action_box, box_of
 from envs.stack import Stack
 from envs.stack_file import load_stack
 from envs.steered_cluster import SteeredCluster
+from envs.vec_env import PRICES, STACKS
 from envs.workload_batch import WorkloadBatch
 from envs.world_draw import Draw, LoadSource, draw_scenario, log_uniform, shipped_loads
 
-STACKS = ("rps-target", "karpenter-rps")
-PRICES = (10.0, 3000.0)
 MODES = ["rgb_array", "human"]
 Box = NDArray[np.float32]
-
-
-def box_of(names: Sequence[str], rows: int = 1) -> Any:
-    """The ranges of these features, rows times over."""
-    low, high = (np.array([getattr(FEATURE[n], end) for n in names] * rows, np.float32) for end in ("low", "high"))
-    return spaces.Box(low, high, dtype=np.float32)
 
 
 class _Drawn(gymnasium.Env[Box, Box]):
@@ -88,7 +82,7 @@ class AutoscalingEnv(_Drawn):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.observation_space = box_of(AUTOSCALING)
-        self.action_space = spaces.Box(-1.0, 1.0, (len(ACTIONS),), np.float32)
+        self.action_space = action_box(len(ACTIONS))
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Box, dict[str, Any]]:
         """A new world, and a service of it."""
@@ -129,7 +123,7 @@ class ClusterEnv(_Drawn):
         W = self.draw.workloads
         self.observation_space = box_of([f.name for f in FEATURES], W)
         size = W * sum(f.of == "workload" for f in FIELDS) + len(POOL_FIELDS)
-        self.action_space = spaces.Box(-1.0, 1.0, (size,), np.float32)
+        self.action_space = action_box(size)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Box, dict[str, Any]]:
         """A new world."""
@@ -164,7 +158,7 @@ class NodePoolsEnv(_Drawn):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.observation_space = spaces.Box(0.0, 4.0, (7,), np.float32)
-        self.action_space = spaces.Box(-1.0, 1.0, (2,), np.float32)
+        self.action_space = action_box(2)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Box, dict[str, Any]]:
         """A new world."""

@@ -20,7 +20,8 @@ def register() -> None:
     """Twice does no harm."""
     for name in ENVIRONMENTS:
         if f"Trimtab/{name}-v0" not in registry:
-            add(f"Trimtab/{name}-v0", entry_point=f"envs.cluster_env:{name}Env")
+            vector = "envs.vec_env:AutoscalingVectorEnv" if name == "Autoscaling" else None
+            add(f"Trimtab/{name}-v0", entry_point=f"envs.cluster_env:{name}Env", vector_entry_point=vector)
 
 
 register()

@@ -17,6 +17,7 @@ from envs.load_noise import key_of
 from envs.matching import hard_taints_tolerated, matches_node_affinity
 from envs.sim.pack import BALANCING, initial_replicas
 from envs.sim.pack_placement import node_groups, requests
+from envs.sim.queue_memory import KNOWN
 from envs.sim.queueing import load_tables
 from envs.sim.replay import (
     REPLAY_HISTORY_S,
@@ -178,6 +179,7 @@ def _pack(cases: Sequence[Rows], defaults: HpaDefaults, tick_s: float, seed: int
         spent=ReplaySpent(*(np.zeros((W, R)) for _ in ReplaySpent._fields)),
         live=np.ones((W, R), np.bool_),
         tables=load_tables(),
+        known=np.zeros((W, KNOWN)),
         hpa=hpa,
         hpa_state=empty_hpa_state(hpa),
         hpa_sample=empty_hpa_sample(W, R, M),

@@ -17,7 +17,8 @@ from envs.load_past import LoadPast
 from envs.observation import RowSignals, encode_rows, row_spec
 from envs.plain import Array
 from envs.replay_run import ReplayRun, Rows
-from envs.set_point_action import base_set_points, set_points
+from envs.set_point_action import LONGEST_S, base_set_points, set_points
+from envs.stack import HpaBehavior, HpaSpec, ScalingRules
 
 MINUTE_S = 60.0
 Act = Callable[[NDArray[np.float32]], NDArray[np.float64]]
@@ -37,7 +38,7 @@ class SteeredReplay:
         B = len(beliefs)
         self.shape = (W, V, B)
         spread = tuple(np.tile(beliefs, V).tolist())
-        self._cases = [replace(r, settings=r.settings[:1] * (V * B), beliefs=spread) for r in rows]
+        self._cases = [replace(r, settings=(_roomy(r.settings[0]),) * (V * B), beliefs=spread) for r in rows]
         self._run: ReplayRun | None = None
         self._spec = row_spec([r.workload for r in rows for _ in range(V * B)])
         self._told = np.repeat(told.ravel(), B)
@@ -88,3 +89,8 @@ class SteeredReplay:
             window_down_s=self._window_s,
             violation_price=self._told,
         )
+
+
+def _roomy(spec: HpaSpec) -> HpaSpec:
+    """The HPA with the longest window: memory is laid out for what a step may write later."""
+    return replace(spec, behavior=HpaBehavior(scale_down=ScalingRules(stabilization_s=int(LONGEST_S))))

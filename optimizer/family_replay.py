@@ -19,7 +19,7 @@ from policies.learned import Actor, answer
 
 
 class FamilyReplay:
-    """W workloads with their HPAs on requests per second. prices (W,): what their violations cost.
+    """W workloads with their HPAs on requests per second.
 
     every_min: how often a row's set-points move, as often as the live policy's.
     """
@@ -28,7 +28,6 @@ class FamilyReplay:
         self,
         actor: Actor,
         rows: Sequence[Rows],
-        prices: Array,
         *,
         beliefs: Sequence[float],
         tick_s: float,
@@ -36,8 +35,8 @@ class FamilyReplay:
         half_life_s: float = rule.HALF_LIFE_S,
         every_min: int = 1,
     ) -> None:
-        self.prices, self.half_life_s = prices, half_life_s
-        told, scaling = told_prices(prices), variant_scalings()
+        self.half_life_s = half_life_s
+        told, scaling = told_prices(len(rows)), variant_scalings()
         self.run = SteeredReplay(
             partial(answer, actor), rows, told, scaling, beliefs=beliefs, tick_s=tick_s, seed=seed, every=every_min
         )
@@ -52,10 +51,10 @@ class FamilyReplay:
         new = rule.Past(usd, bad, offered * self.ideal_usd, offered, len(rates) * MINUTE_S)
         self.past = rule.later(self.past, new, half_life_s=self.half_life_s)
 
-    def choice(self, prior: Array, prior_weight: float, multiplier: Array | float = 1.0) -> NDArray[np.int64]:
+    def choice(self, prices: Array, prior: Array, prior_weight: float) -> NDArray[np.int64]:
         """(W,) index into VARIANTS: least log loss over the workload's best, plus the prior (W, V).
 
-        multiplier: on the violation prices, from the error budget's burn.
+        prices (W,): what a bad share of 1 costs, in ideals.
         """
-        loss = rule.losses(self.past, self.prices * multiplier)
+        loss = rule.losses(self.past, prices)
         return rule.choose(rule.scores(loss, prior, prior_weight=prior_weight))

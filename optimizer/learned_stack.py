@@ -8,12 +8,16 @@ from pathlib import Path
 
 import numpy as np
 
+from envs.action import Plan
 from envs.errors import InputError
 from envs.observation import AUTOSCALING, FEATURE
 from envs.plain import Array
+from envs.rollout import rollout
 from envs.scenario import Scenario
 from envs.set_point_action import ACTIONS
+from envs.snapshot import Snapshot
 from envs.stack import Stack
+from envs.timeline import Rollout, Sink
 from optimizer.learned_control import LearnedControl
 from policies.bundle import Bundle, load_bundle
 from policies.family import VARIANTS, prior_at
@@ -54,3 +58,25 @@ def control_of(scenario: Scenario, stack: Stack, seed: int) -> LearnedControl:
     """What decides in a rollout of this stack."""
     bundle = bundle_of(stack)
     return LearnedControl(scenario, stack, seed, Network(bundle), prior=prior_of(bundle))
+
+
+def rollout_under(
+    control: LearnedControl, seed: int, *, days: float | None = None, sink: Sink | None = None,
+    watch: Callable[[Plan], None] | None = None,
+) -> Rollout:  # fmt: skip
+    """Roll a control's scenario and stack out; watch(plan) is told each plan."""
+    decide = _Watched(control, watch) if watch else control
+    return rollout(control.scenario, control.stack, seed, days=days, sink=sink, decide=decide)
+
+
+class _Watched:
+    """Passes questions on and shows the answers."""
+
+    def __init__(self, control: LearnedControl, watch: Callable[[Plan], None]) -> None:
+        self.period_s, self._control, self._watch = control.period_s, control, watch
+
+    def __call__(self, time_s: float, rates: Array, look: Callable[[], Snapshot]) -> Plan | None:
+        plan = self._control(time_s, rates, look)
+        if plan is not None:
+            self._watch(plan)
+        return plan

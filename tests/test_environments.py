@@ -11,6 +11,8 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 from envs.gym_register import ENVIRONMENTS, register
+from envs.observation import AUTOSCALING
+from envs.vec_env import AutoscalingVectorEnv
 from envs.world_draw import Draw
 
 register()
@@ -66,3 +68,23 @@ def test_the_terminal_shows_it_too(capsys: pytest.CaptureFixture[str]) -> None:
     env.step(np.zeros(env.action_space.shape, np.float32))  # type: ignore[arg-type]
     env.render()
     assert "nodes" in capsys.readouterr().out
+
+
+def test_the_vector_environment_goes_on_in_new_worlds_when_its_rows_end() -> None:
+    env = AutoscalingVectorEnv(2, draw=DRAW)
+    seen, _ = env.reset(seed=7)
+    assert seen.shape == env.observation_space.shape == (6, len(AUTOSCALING))
+    for i in range(60):
+        seen, rewards, ended, cut, infos = env.step(np.zeros(env.action_space.shape, np.float32))
+        assert not ended.any()
+        assert cut.all() == (i == 59)
+        assert env.terms is not None
+        np.testing.assert_array_equal(rewards, -env.terms.cost)
+    assert infos["final_obs"].shape == seen.shape
+    assert (infos["final_obs"] != seen).any()
+
+
+def test_stable_baselines3s_own_checker_finds_nothing() -> None:
+    checker = pytest.importorskip("stable_baselines3.common.env_checker", reason="needs the extra `train`")
+    for name in ENVIRONMENTS:
+        checker.check_env(make(name).unwrapped, warn=False)

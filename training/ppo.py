@@ -99,6 +99,7 @@ def save_checkpoint(path: Path, model: PPO, env: AutoscalingVecEnv) -> None:
         "numpy": json.dumps([kind, np.asarray(keys).tolist(), *rest]),
         "timesteps": model.num_timesteps,
         "updates": model._n_updates,
+        "terms": env.terms,
         "episode": env.episode - 1,  # the one that has just begun: a reset draws it again
     }
     aside = path.with_suffix(".new")
@@ -112,7 +113,7 @@ def load_checkpoint(path: Path, model: PPO, env: AutoscalingVecEnv) -> None:
     model.policy.load_state_dict(state["policy"])
     model.policy.optimizer.load_state_dict(state["optimizer"])
     model.num_timesteps, model._n_updates = state["timesteps"], state["updates"]
-    env.episode = state["episode"]
+    env.episode, env.terms = state["episode"], state["terms"]
     torch.set_rng_state(state["torch"])
     kind, keys, *rest = json.loads(state["numpy"])
     np.random.set_state((kind, np.array(keys, np.uint32), *rest))

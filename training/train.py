@@ -23,6 +23,7 @@ from envs.observation import AUTOSCALING, FEATURE
 from envs.plain import Array
 from envs.set_point_action import ACTIONS, DIGITS
 from envs.stack_file import load_stack
+from envs.vec_env import DrawnRows
 from envs.world_draw import Draw, LoadSource, loads_in, shipped_loads
 from policies.family import VARIANTS
 from policies.manifest import Table, TraceUsed, VariantPrior
@@ -67,7 +68,7 @@ def split(loads: Sequence[LoadSource], share: float) -> tuple[list[LoadSource], 
 def make_env(config: TrainConfig, loads: Sequence[LoadSource]) -> AutoscalingVecEnv:
     """The environment of a run."""
     w = config.worlds
-    return AutoscalingVecEnv(
+    core = DrawnRows(
         loads,
         [load_stack(name) for name in w.stacks],
         clusters=w.clusters,
@@ -76,7 +77,9 @@ def make_env(config: TrainConfig, loads: Sequence[LoadSource]) -> AutoscalingVec
         seed=config.seed,
         period_s=w.period,
         threads=config.threads,
+        twin=True,
     )
+    return AutoscalingVecEnv(core)
 
 
 def draw_of(config: TrainConfig, horizon_s: float) -> Draw:
@@ -123,9 +126,10 @@ def run(
     report: Report = lambda seen, rows: None,
     say: Callable[[str], None] = lambda line: None,
     stop: Callable[[], bool] = lambda: False,
-    mlflow_run_id: str | None = None,
+    mlflow_run_id: Callable[[], str | None] = lambda: None,
 ) -> Trained:
     """Train, judge, export. report(numbers, rows so far) after each update; stop() asks for an end.
+    mlflow_run_id() is asked at the end: a tracking server may be reached late.
 
     Raises InputError for a folder that holds another run, KeyboardInterrupt after stop() with a checkpoint on disk.
     """
@@ -145,7 +149,7 @@ def run(
     say("prior: what each variant of the network costs the training fleet")
     prior = make_prior(config, act, train_loads)
     write_json(out / "stages.json", stage_table(judged).model_dump())
-    described = describe(config, preset, judged, prior, train_loads, mlflow_run_id)
+    described = describe(config, preset, judged, prior, train_loads, mlflow_run_id())
     export_bundle(actor_of(model.policy, FEATURES), out / "bundle", described, force=True)
     return Trained(out / "bundle", judged)
 

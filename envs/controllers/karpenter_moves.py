@@ -24,9 +24,14 @@ from envs.controllers.karpenter_price import (
 from envs.controllers.karpenter_state import (
     ACTION,
     COMMAND,
+    CONSTRAINED,
+    CONSTRAINED_MULTI,
+    CONSTRAINED_SINGLE,
     COST,
     EMPTINESS,
     LIST,
+    MULTI_DONE,
+    MULTI_DONE_S,
     MULTI_NODE,
     N_COMMAND,
     NO_COMMAND,
@@ -38,6 +43,9 @@ from envs.controllers.karpenter_state import (
     POOL_SCORE,
     POOL_USD,
     QUIET,
+    REFRESH_S,
+    SINGLE_DONE,
+    SINGLE_DONE_S,
     SINGLE_NODE,
 )
 from envs.controllers.karpenter_survey import STAYS, pods_may_go
@@ -80,10 +88,8 @@ def add_pods_of(s: Any, b: int, n: int) -> None:
 
 @inner
 def place_waiting(s: Any, b: int, most: int) -> int:
-    """Place pending pods and those of nodes that go already; those that found no place."""
+    """Place pending pods and those of nodes that go already; those that found no place. After `note_available`."""
     start_pass(s.groups, s.nodes, s.kp_solve, b)
-    for g in range(s.groups.price.shape[1]):
-        s.kp_solve.available[b, g] = s.faults.blocked[b, g] == 0
     limits_left(s, b)
     at = s.kp_solve.at[b]
     at[N_JOURNAL], at[N_CLAIMS], at[N_ITEMS] = 0, 0, 0
@@ -196,10 +202,33 @@ def find_empty(s: Any, b: int, count: int) -> bool:
 @inner
 def is_underutilized(s: Any, b: int, n: int) -> bool:
     """Whether candidate n is for consolidation proper: pods on it, and a pool whose policy allows it."""
-    pool = s.groups.pool[b, s.nodes.group[b, n]]
-    if s.kp.policy[b, pool] == WHEN_EMPTY or s.kp_state.pool[b, P_UNDER, pool] < 1:
+    if s.kp.policy[b, s.groups.pool[b, s.nodes.group[b, n]]] == WHEN_EMPTY:
         return False
     return not is_empty(s.kp_state.node_s[b, COST, n]) and pods_may_go(s, b, n)
+
+
+@inner
+def list_movable(s: Any, b: int, count: int) -> int:
+    """LIST = the best candidates for consolidation proper that the budgets let go together; their number.
+
+    CONSTRAINED = whether budgets kept some back: from a move of many, or (a budget of 0) from any.
+    """
+    state, listed, constrained = s.kp_state, 0, 0
+    for pool in range(state.pool.shape[2]):
+        state.pool[b, P_CURSOR, pool] = state.pool[b, P_UNDER, pool]
+    for i in range(count):
+        n = state.node[b, ORDER, i]
+        if listed < MOST_NODES and is_underutilized(s, b, n):
+            pool = s.groups.pool[b, s.nodes.group[b, n]]
+            if state.pool[b, P_CURSOR, pool] > 0:
+                state.pool[b, P_CURSOR, pool] -= 1
+                state.node[b, LIST, listed] = n
+                listed += 1
+            else:
+                constrained |= CONSTRAINED_MULTI
+                constrained |= CONSTRAINED_SINGLE if state.pool[b, P_UNDER, pool] < 1 else 0
+    state.number[b, CONSTRAINED] = constrained
+    return listed
 
 
 @inner
@@ -234,17 +263,8 @@ def is_hopeless(s: Any, b: int, n: int) -> bool:
 
 
 @inner
-def find_many(s: Any, b: int, count: int) -> bool:
-    """A command for as many of the best candidates as a binary search finds to be movable together."""
-    state, listed = s.kp_state, 0
-    for i in range(count):
-        n = state.node[b, ORDER, i]
-        if listed < MOST_NODES and is_underutilized(s, b, n):
-            state.pool[b, P_UNDER, s.groups.pool[b, s.nodes.group[b, n]]] -= 1
-            state.node[b, LIST, listed] = n
-            listed += 1
-    for i in range(listed):
-        state.pool[b, P_UNDER, s.groups.pool[b, s.nodes.group[b, state.node[b, LIST, i]]]] += 1
+def find_many(s: Any, b: int, listed: int) -> bool:
+    """A command for as many of LIST, from its start, as a binary search finds to be movable together."""
     low, high, found = 1, listed - 1, False
     while low <= high:
         middle = (low + high) // 2
@@ -287,7 +307,7 @@ def find_one(s: Any, b: int, count: int) -> bool:
             if n < 0:
                 continue
             more = True
-            if is_hopeless(s, b, n) or not is_underutilized(s, b, n):
+            if state.pool[b, P_UNDER, pool] < 1 or is_hopeless(s, b, n) or not is_underutilized(s, b, n):
                 continue
             state.node[b, LIST, 0] = n
             action = evaluate(s, b, 1)
@@ -308,7 +328,24 @@ def close_quiet(s: Any, b: int, on: bool) -> None:
 
 
 @inner
-def find_command(s: Any, b: int, count: int) -> bool:
+def is_done(s: Any, b: int, number: int, clock: int, now_s: float) -> bool:
+    """Whether a kind of consolidation found nothing in just this state of the cluster, less than 5 minutes ago.
+
+    That a node's quiet period ends is no change: it is looked at when something else has changed, or then.
+    """
+    return s.kp_state.number[b, number] == s.clock.changes[b] and now_s - s.kp_state.clock[b, clock] < REFRESH_S
+
+
+@inner
+def note_done(s: Any, b: int, number: int, clock: int, constrained: int, now_s: float) -> None:
+    """A kind of consolidation found nothing: remember it, unless budgets kept candidates back."""
+    if s.kp_state.number[b, CONSTRAINED] & constrained == 0:
+        s.kp_state.number[b, number] = s.clock.changes[b]
+        s.kp_state.clock[b, clock] = now_s
+
+
+@inner
+def find_command(s: Any, b: int, count: int, now_s: float) -> bool:
     """Emptiness, else many nodes, else one: the first that finds something. After `survey` found `count`.
 
     While waiting pods need a new node nothing is consolidated: it would be counted as the replacement.
@@ -318,12 +355,24 @@ def find_command(s: Any, b: int, count: int) -> bool:
         return False
     if find_empty(s, b, count):
         return True
+    multi = not is_done(s, b, MULTI_DONE, MULTI_DONE_S, now_s)
+    single = not is_done(s, b, SINGLE_DONE, SINGLE_DONE_S, now_s)
+    listed = list_movable(s, b, count) if multi or single else 0
+    if listed == 0:
+        return False
     place_waiting(s, b, 1)
     found = False
     if s.kp_solve.at[b, N_CLAIMS] == 0:
         measure_cheaper(s, b)
         close_quiet(s, b, True)
-        found = find_many(s, b, count) or find_one(s, b, count)
+        if multi:
+            found = find_many(s, b, listed)
+            if not found:
+                note_done(s, b, MULTI_DONE, MULTI_DONE_S, CONSTRAINED_MULTI, now_s)
+        if single and not found:
+            found = find_one(s, b, count)
+            if not found:
+                note_done(s, b, SINGLE_DONE, SINGLE_DONE_S, CONSTRAINED_SINGLE, now_s)
         close_quiet(s, b, False)
     undo(s.kp, s.classes, s.topology, s.nodes, s.kp_solve, b, 0)
     return found

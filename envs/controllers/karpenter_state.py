@@ -9,10 +9,13 @@ import numpy as np
 from envs.sim.state import BOOL, F8, I8
 
 # KpState.clock: next provisioning (inf = none is due), first pod of its batch, next disruption loop, last loop
-# that looked at everything and found nothing to do
-PROVISION_AT, BATCH_S, LOOP_AT, NOTHING_S, CLOCKS = range(5)
-# KpState.number: pending pods at the last look, kind and action of the command that waits, its nodes
-SEEN, COMMAND, ACTION, N_COMMAND, NUMBERS = range(5)
+# that looked at everything and found nothing to do, and likewise of multi-node and single-node consolidation alone
+PROVISION_AT, BATCH_S, LOOP_AT, NOTHING_S, MULTI_DONE_S, SINGLE_DONE_S, CLOCKS = range(7)
+# KpState.number: pending pods at the last look, kind and action of the command that waits, its nodes; whether budgets
+# kept candidates from a multi-node (1) or from any move (2); changes of the cluster state at *_DONE_S
+SEEN, COMMAND, ACTION, N_COMMAND, CONSTRAINED, MULTI_DONE, SINGLE_DONE, NUMBERS = range(8)
+CONSTRAINED_MULTI, CONSTRAINED_SINGLE = 1, 2
+REFRESH_S = 300.0  # a cluster where nothing happens is looked at again
 NO_COMMAND, EMPTINESS, MULTI_NODE, SINGLE_NODE = range(4)
 # KpState.node_s: pods are expected until then, cost was worked out at, disruption cost, birth of its replacement
 NOMINATED_UNTIL, COSTED_S, COST, REPLACED_BORN, NODE_TIMES = range(5)
@@ -47,6 +50,7 @@ class KpState(NamedTuple):
     move_kind: I8  # (B, N)
     done: I8  # (B, DONE)
     cheaper: I8  # (B, 2, G) room for pods of whatever costs less
+    refused_s: F8  # (B, G) the provider had none of an offering: it is taken as unavailable until then
     spare: I8  # (B, G) nodes above the pool's minimum, less those on their way out
 
 
@@ -70,8 +74,10 @@ def empty_state(b: int, n: int, pools: int, g: int, loop_at: F8) -> KpState:
         move_kind=np.zeros((b, n), np.int64),
         done=np.zeros((b, DONE), np.int64),
         cheaper=np.zeros((b, 2, g), np.int64),
+        refused_s=np.full((b, g), -np.inf),
         spare=np.zeros((b, g), np.int64),
     )
+    state.number[:, [MULTI_DONE, SINGLE_DONE]] = -1
     state.clock[:, PROVISION_AT] = np.inf
     state.clock[:, LOOP_AT] = loop_at
     state.clock[:, NOTHING_S] = -np.inf

@@ -81,6 +81,13 @@ def is_candidate(s: Any, b: int, n: int, now_s: float) -> bool:
 
 
 @inner
+def note_available(s: Any, b: int, now_s: float) -> None:
+    """Offerings that Karpenter takes to be there: all but those that were refused lately."""
+    for g in range(s.groups.price.shape[1]):
+        s.kp_solve.available[b, g] = s.kp_state.refused_s[b, g] <= now_s
+
+
+@inner
 def survey(s: Any, b: int, now_s: float) -> int:
     """Costs, totals, budgets; candidates by falling ratio in ORDER: their number.
 
@@ -105,6 +112,7 @@ def survey(s: Any, b: int, now_s: float) -> int:
             pool[P_NODES, pool_index] += 1
             pool[P_LEAVING, pool_index] += 1 if phase[n] != NODE_READY else 0
     find_budgets(s, b, now_s)
+    note_available(s, b, now_s)
     count, spare = 0, s.kp_state.spare[b]
     for g in range(spare.shape[0]):
         spare[g] = s.clock.live_nodes[b, g] - s.groups.min_nodes[b, g]

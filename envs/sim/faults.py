@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from envs.controllers.karpenter_state import HOLD
 from envs.faults import MONITOR_GRACE_S
 from envs.sim.autoscale import drain_node, pool_room
 from envs.sim.fault_state import (
@@ -32,6 +33,7 @@ from envs.sim.fault_state import (
 )
 from envs.sim.flow import INTERRUPTIONS, NODES_ADDED, NODES_LOST
 from envs.sim.jit import inner
+from envs.sim.karpenter import expect_pods_of
 from envs.sim.nodes import remove_node, request_node, start_drain
 from envs.sim.pods import finish_pod, start_again, stop_starting, terminate_pod
 from envs.sim.random import RNG_FAULT, lognormal
@@ -128,9 +130,13 @@ def interrupt_node(s: Any, b: int, n: int, now_s: float, notice_s: float, row: i
     s.faults.doomed_group[b, n] = s.nodes.group[b, n]
     if row >= 0:
         s.rows.cluster[b, row, INTERRUPTIONS] += 1.0
-    if s.faults.handles[b] > IGNORES and s.nodes.phase[b, n] == NODE_READY:
-        start_drain(s.nodes, s.clock, b, n, now_s)
+    ready, held = s.nodes.phase[b, n] == NODE_READY, s.kp_state.node[b, HOLD, n] > 0
+    if s.faults.handles[b] > IGNORES and (ready or held):
+        s.kp_state.node[b, HOLD, n] = 0  # it waits for its replacement no longer
+        if ready:
+            start_drain(s.nodes, s.clock, b, n, now_s)
         drain_node(s, b, n, now_s, row, tick_end_s)
+        expect_pods_of(s, b, now_s)
 
 
 @inner

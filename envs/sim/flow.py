@@ -139,6 +139,8 @@ class Clock(NamedTuple):
     pod_event_s: F8  # (B, N) when a pod last came to or left a node; NaN = never
     claim_event_s: F8  # (B, N) lastPodEventTime of its NodeClaim; NaN = never
     ends_count: I1  # (B,) 1: a pod's end is such an event: kubelets report a terminal phase before the pod is gone
+    changes: I8  # (B,) how often Karpenter's cluster state changed: a pod bound or gone, a node that is new, ready,
+    # marked to go (or no longer) or gone; a pod's notice to end is none
     change_s: F8  # (B,) when that, or a node's arrival or end, last happened
 
 

@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 
 from envs.sim.jit import kernel
-from envs.sim.service import service_tick
+from envs.sim.queue_memory import KNOWN
+from envs.sim.service import known_tick
 
 WAITING = 64  # nodes of waiting: none, then from FIRST_WAITING of the load on, each STEP_WAITING more
 FIRST_WAITING, STEP_WAITING = 1e-3, 1.6
@@ -32,15 +33,17 @@ STEP_BEYOND = 1.3  # replicas beyond the last given node, up to `most`
 
 @kernel
 def _fill_leavers(
-    tables: Any, arrivals: float, scale: float, dt_s: float, replicas: float, slots: float, service_s: float,
-    cv: float, threshold_s: float, timeout_s: float, balancing: int, speed: float, bad: Any, left: Any,
+    tables: Any, known: Any, arrivals: float, scale: float, dt_s: float, replicas: float, slots: float,
+    service_s: float, cv: float, threshold_s: float, timeout_s: float, balancing: int, speed: float, bad: Any,
+    left: Any,
 ) -> int:  # fmt: skip
     """Bad share and number of those who leave, at each node of waiting until the share is WORST; how many nodes."""
     waiting = 0.0
     for k in range(WAITING):
-        good, lost, _out, served, _rest, _busy = service_tick(
-            tables, arrivals, dt_s, replicas, slots, service_s, cv, threshold_s, timeout_s, balancing, speed, waiting
-        )
+        good, lost, _out, served, _rest, _busy = known_tick(
+            tables, known, arrivals, dt_s, replicas, slots, service_s, cv, threshold_s, timeout_s, balancing, speed,
+            waiting,
+        )  # fmt: skip
         left[k] = good + lost
         bad[k] = lost / left[k] if served > 0.0 else 1.0
         if arrivals + waiting == 0.0:
@@ -103,22 +106,22 @@ def least_costs(
     idle_bad: share that is bad whatever happens. Where a wait is above WORST of its price, VOID.
     """
     bad, left, before = np.empty(WAITING), np.empty(WAITING), np.empty(WAITING)
-    most, least = np.empty(WAITING), np.empty(WAITING)
+    most, least, known = np.empty(WAITING), np.empty(WAITING), np.zeros(KNOWN)
     per_replica = slots * speed / service_s  # requests/s
     for i in range(loads.shape[0]):
         arrivals, scale = loads[i], scales[i]
         out[i] = np.inf
         low, j = 0.0, 1
         n_before = _fill_leavers(
-            tables, arrivals, scale, dt_s, low, slots, service_s, cv, threshold_s, timeout_s, balancing, speed,
-            bad, before,
+            tables, known, arrivals, scale, dt_s, low, slots, service_s, cv, threshold_s, timeout_s, balancing,
+            speed, bad, before,
         )  # fmt: skip
         while low < top:
             high = scale / (per_replica * dt_s) * replicas[j] if j < replicas.shape[0] else low * STEP_BEYOND
             high = min(high, top)
             n = _fill_leavers(
-                tables, arrivals, scale, dt_s, high, slots, service_s, cv, threshold_s, timeout_s, balancing, speed,
-                bad, left,
+                tables, known, arrivals, scale, dt_s, high, slots, service_s, cv, threshold_s, timeout_s, balancing,
+                speed, bad, left,
             )  # fmt: skip
             room, carried = per_replica * timeout_s, high * per_replica * dt_s
             _bound_leavers(arrivals, scale, low, high, room, n, left, n_before, before, most, least)

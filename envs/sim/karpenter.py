@@ -38,6 +38,8 @@ from envs.controllers.karpenter_state import (
     HOLD,
     LIST,
     LOOP_AT,
+    MULTI_DONE,
+    MULTI_DONE_S,
     N_COMMAND,
     NO_COMMAND,
     NOMINATED_UNTIL,
@@ -45,10 +47,13 @@ from envs.controllers.karpenter_state import (
     P_EMPTY,
     P_UNDER,
     PROVISION_AT,
+    REFRESH_S,
     REPLACED_BORN,
     SEEN,
+    SINGLE_DONE,
+    SINGLE_DONE_S,
 )
-from envs.controllers.karpenter_survey import pods_may_go, survey
+from envs.controllers.karpenter_survey import note_available, pods_may_go, survey
 from envs.sim.autoscale import drain_node, pool_room
 from envs.sim.flow import NODES_ADDED
 from envs.sim.jit import inner
@@ -57,8 +62,15 @@ from envs.sim.state import NODE_DRAINING, NODE_FREE, NODE_READY
 
 MOST_TYPES = 60  # sent to the provider, cheapest first
 NOMINATION_S = 20.0  # twice the longest batch window: pods are expected on a node for so long
+REFUSED_S = 180.0  # karpenter-provider-aws: an offering without capacity is not asked for again for so long
 RETRY_S = 10.0  # a pending pod is looked at again
-REFRESH_S = 300.0  # a cluster where nothing happens is looked at again
+
+
+@inner
+def open_window(s: Any, b: int, now_s: float) -> None:
+    """The provisioner's batch window starts now, unless one is open or a pod's next look is due."""
+    if math.isinf(s.kp_state.clock[b, PROVISION_AT]):
+        s.kp_state.clock[b, BATCH_S] = now_s
 
 
 @inner
@@ -68,9 +80,9 @@ def note_pending(s: Any, b: int, now_s: float) -> None:
         return
     clock, pending = s.kp_state.clock[b], s.pods.n_pending[b]
     if pending > s.kp_state.number[b, SEEN]:
-        if math.isinf(clock[PROVISION_AT]):
-            clock[BATCH_S] = now_s
-        clock[PROVISION_AT] = min(clock[BATCH_S] + s.kp.flag[b, BATCH_MAX_S], now_s + s.kp.flag[b, BATCH_IDLE_S])
+        open_window(s, b, now_s)
+        closes_s = min(clock[BATCH_S] + s.kp.flag[b, BATCH_MAX_S], now_s + s.kp.flag[b, BATCH_IDLE_S])
+        clock[PROVISION_AT] = max(closes_s, now_s)
     s.kp_state.number[b, SEEN] = pending
 
 
@@ -90,14 +102,31 @@ def run_karpenter(s: Any, b: int, now_s: float, row: int, tick_end_s: float) -> 
 
 
 @inner
+def best_in_stock(s: Any, b: int, mask: Any, now_s: float) -> int:
+    """The offering that the provider launches, -1 = insufficient capacity. Changes the mask.
+
+    It tries the claim's best capacity type only; what is sold out of it is remembered, and left out of the next
+    solves. So where all spot is sold out the claim fails, and the next one is for on-demand.
+    """
+    wanted = -1
+    while True:
+        g = provider_choice(
+            mask, s.kp.kind[b], s.kp.capacity[b], s.groups.price[b], s.groups.hazard[b], s.clock.live_nodes[b],
+            s.kp.flag[b, HAZARD_WEIGHT], MOST_TYPES, s.kp_solve.kind_best[b],
+        )  # fmt: skip
+        if g < 0 or wanted not in (-1, s.kp.capacity[b, g]):
+            return -1
+        if s.faults.blocked[b, g] == 0:
+            return g
+        wanted = s.kp.capacity[b, g]
+        s.kp_state.refused_s[b, g] = now_s + REFUSED_S
+        mask[g] = False
+
+
+@inner
 def launch(s: Any, b: int, mask: Any, now_s: float, row: int, tick_end_s: float) -> int:
     """Ask the provider for one of the offerings in the mask; the node's slot, -1 = none to be had."""
-    for h in range(mask.shape[0]):
-        mask[h] = mask[h] and s.faults.blocked[b, h] == 0
-    g = provider_choice(
-        mask, s.kp.kind[b], s.kp.capacity[b], s.groups.price[b], s.groups.hazard[b], s.clock.live_nodes[b],
-        s.kp.flag[b, HAZARD_WEIGHT], MOST_TYPES, s.kp_solve.kind_best[b],
-    )  # fmt: skip
+    g = best_in_stock(s, b, mask, now_s)
     if g < 0 or pool_room(s, b, s.groups.pool[b, g]) < 1:
         return -1
     n = request_node(s.nodes, s.groups, s.clock, s.rng, b, g, now_s, tick_end_s)
@@ -119,6 +148,7 @@ def nominate(s: Any, b: int, now_s: float) -> None:
 def provision(s: Any, b: int, now_s: float, row: int, tick_end_s: float) -> None:
     """One provisioning: nodes for the pods that wait and for those of nodes that are going."""
     solve = s.kp_solve
+    note_available(s, b, now_s)
     place_waiting(s, b, solve.claim.shape[1])
     nominate(s, b, now_s)
     for c in range(solve.at[b, N_CLAIMS]):
@@ -132,8 +162,11 @@ def provision(s: Any, b: int, now_s: float, row: int, tick_end_s: float) -> None
 
 @inner
 def expect_pods_of(s: Any, b: int, now_s: float) -> None:
-    """Nodes start to drain: the provisioner looks at their pods soon."""
+    """Nodes start to drain: the provisioner, if there is one, looks at their pods soon."""
     clock = s.kp_state.clock[b]
+    if math.isinf(clock[LOOP_AT]):
+        return
+    open_window(s, b, now_s)
     clock[PROVISION_AT] = min(clock[PROVISION_AT], now_s + s.kp.flag[b, BATCH_IDLE_S])
 
 
@@ -262,7 +295,7 @@ def disrupt(s: Any, b: int, now_s: float, row: int, tick_end_s: float) -> None:
     if quiet(s, b, now_s):
         state.clock[b, LOOP_AT] = now_s + s.kp.flag[b, LOOP_S]
         return
-    if find_command(s, b, survey(s, b, now_s)):
+    if find_command(s, b, survey(s, b, now_s), now_s):
         state.clock[b, LOOP_AT] = now_s + s.kp.flag[b, VALIDATION_S]
     else:
         state.clock[b, NOTHING_S] = now_s
@@ -280,4 +313,8 @@ def quiet(s: Any, b: int, now_s: float) -> bool:
     for k in range(s.kp.after_s.shape[1]):
         if not math.isinf(s.kp.after_s[b, k]):
             longest_s = max(longest_s, s.kp.after_s[b, k])
+    for number, clock in ((MULTI_DONE, MULTI_DONE_S), (SINGLE_DONE, SINGLE_DONE_S)):
+        same = s.kp_state.number[b, number] == s.clock.changes[b]
+        if same and now_s - s.kp_state.clock[b, clock] >= REFRESH_S:
+            return False
     return s.clock.change_s[b] + longest_s < nothing_s and now_s - nothing_s < REFRESH_S

@@ -5,7 +5,8 @@ with 500 kernels that call each other up to twelve deep, most of the compile tim
 kernel whose code is long (it would not be inlined anyway) reaches its callers as a declaration; its object
 code, emitted once, is resolved by the linker and travels in the cache entry of each caller.
 
-Short kernels are inlined as before. No arithmetic changes: without fast-math, code gives the same bytes inlined or not.
+Short kernels are inlined as before, and so are those that `jit.inlined` decorates. No arithmetic changes:
+without fast-math, code gives the same bytes inlined or not.
 """
 
 from __future__ import annotations
@@ -70,6 +71,7 @@ class KernelLibrary(JITCodeLibrary):  # type: ignore[misc]
         if self._object_caching_enabled and self._compiled_object is not None:
             own = {f.name for f in self._final_module.functions if not f.is_declaration and f.name.startswith(OURS)}
             own -= {f.name for f in self._final_module.functions if f.linkage != binding.Linkage.external}
+            own -= {f.name for f in self._final_module.functions if any(b"alwaysinline" in a for a in f.attributes)}
             text, self.gone = declare(str(module), own)
             if self.gone:
                 self.code = self._compiled_object

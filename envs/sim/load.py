@@ -28,7 +28,7 @@ from envs.sim.flow import (
 )
 from envs.sim.jit import inner
 from envs.sim.measure import place_in
-from envs.sim.service import service_tick
+from envs.sim.service import known_tick
 from envs.sim.state import CPU, POD_READY
 
 MIN_CFS_CORES = 0.002  # a container without a request still has two CFS shares
@@ -139,9 +139,10 @@ def _cfs_level(s: Any, b: int, n: int, room: float) -> float:
 def serve(s: Any, b: int, w: int, arrivals: float, replicas: float, dt: float) -> Any:
     """One tick of the workload's own kind: (good, bad, timed out, served, backlog, busy slots)."""
     v = s.service
-    return service_tick(
-        s.tables, arrivals, dt, replicas, effective_slots(s, b, w), v.service_s[b, w], v.cv[b, w],
-        v.threshold_s[b, w], v.timeout_s[b, w], v.balancing[b, w], slot_speed(s, b, w), s.flow.backlog[b, w],
+    return known_tick(
+        s.tables, s.scratch.known[b, w], arrivals, dt, replicas, effective_slots(s, b, w), v.service_s[b, w],
+        v.cv[b, w], v.threshold_s[b, w], v.timeout_s[b, w], v.balancing[b, w], slot_speed(s, b, w),
+        s.flow.backlog[b, w],
     )  # fmt: skip
 
 

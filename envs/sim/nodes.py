@@ -42,6 +42,7 @@ def request_node(nodes: Any, groups: Any, clock: Any, rng: Any, b: int, g: int, 
     clock.live_nodes[b, g] += 1
     clock.node_extra_s[b, g] -= now_s - (tick_end_s - clock.tick_s[b])
     clock.n_booting[b] += 1
+    clock.changes[b] += 1
     return n
 
 
@@ -51,6 +52,7 @@ def make_node_ready(nodes: Any, clock: Any, b: int, n: int) -> None:
     nodes.phase[b, n] = NODE_READY
     clock.change_s[b] = max(clock.change_s[b], nodes.ready_s[b, n])
     clock.n_booting[b] -= 1
+    clock.changes[b] += 1
     clock.retry[b] = 1
 
 
@@ -60,6 +62,7 @@ def start_drain(nodes: Any, clock: Any, b: int, n: int, now_s: float) -> None:
     nodes.phase[b, n] = NODE_DRAINING
     clock.drain_since_s[b, n] = now_s
     clock.n_draining[b] += 1
+    clock.changes[b] += 1
 
 
 @inner
@@ -67,6 +70,7 @@ def stop_drain(nodes: Any, clock: Any, b: int, n: int) -> None:
     """The drain failed: uncordon."""
     nodes.phase[b, n] = NODE_READY
     clock.n_draining[b] -= 1
+    clock.changes[b] += 1
     clock.retry[b] = 1
 
 
@@ -85,6 +89,7 @@ def remove_node(nodes: Any, clock: Any, b: int, n: int, now_s: float, tick_end_s
         clock.node_extra_s[b, g] += MINIMUM_BILLED_S - lived
     clock.drain_since_s[b, n] = now_s
     clock.change_s[b] = max(clock.change_s[b], now_s)
+    clock.changes[b] += 1
     nodes.group[b, n] = -1
     nodes.phase[b, n] = NODE_FREE
     nodes.free[b, nodes.n_free[b]] = n

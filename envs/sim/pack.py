@@ -31,6 +31,7 @@ from envs.sim.fault_state import (
 )
 from envs.sim.flow import BATCH, QUEUE, SERVICE, Clock, Service, empty_flow, empty_rows
 from envs.sim.pack_placement import GIB, node_groups, pack_placement, requests, topology_keys
+from envs.sim.queue_memory import KNOWN
 from envs.sim.queueing import load_tables
 from envs.sim.random import seed_streams
 from envs.sim.state import Groups, empty_nodes, empty_pods
@@ -339,6 +340,7 @@ def _pack_clock(
         pod_event_s=np.full((B, N), np.nan),
         claim_event_s=np.full((B, N), np.nan),
         ends_count=np.ones(B, i1),
+        changes=np.zeros(B, i8),
         change_s=np.full(B, -np.inf),
     )
 
@@ -359,7 +361,7 @@ def _scratch(B: int, W: int, N: int, P: int, G: int) -> Scratch:
     return Scratch(
         node_cpu=np.zeros((B, N)), node_s=np.zeros((B, G)), node_usd=np.zeros((B, G)), core_usd=np.zeros((B, G)),
         gib_usd=np.zeros((B, G)), used_usd=np.zeros((B, G)), paid_usd=np.zeros((B, G)),
-        granted=np.zeros((B, W)), wanted=np.zeros((B, W)),
+        granted=np.zeros((B, W)), wanted=np.zeros((B, W)), known=np.zeros((B, W, KNOWN)),
         failed=np.zeros((B, W), np.int32), passes=np.zeros(B, np.int32), event_s=np.zeros((B, events)),
         event_kind=np.zeros((B, events), np.int32), event_id=np.zeros((B, events), np.int32),
     )  # fmt: skip

@@ -146,6 +146,7 @@ def bind_pod(
     flow.n_starting[b, w] += 1
     flow.bound_in_group[b, w, nodes.group[b, n]] += 1
     _note_event(clock, b, n, pods.bound_s[b, p], True)
+    clock.changes[b] += 1
     _activate(clock, b, p)
 
 
@@ -235,6 +236,7 @@ def finish_pod(pods: Any, flow: Any, clock: Any, classes: Any, nodes: Any, b: in
     flow.n_terminating[b, w] -= 1
     flow.bound_in_group[b, w, nodes.group[b, n]] -= 1
     _note_event(clock, b, n, pods.gone_s[b, p], clock.ends_count[b] > 0)
+    clock.changes[b] += 1
     _deactivate(clock, b, p)
     _free_pod(pods, b, p)
     clock.retry[b] = 1

@@ -30,9 +30,10 @@ W_CELLS, W_NODES = 36, 37  # nodes of sqrt(w): 1 / 32 apart up to 1 / 2, then W_
 W_KNEE, W_STEP = 16, 0.162
 CV_NODES = 12
 THETA_NODES = 22  # theta = 2^(k / 3) - 1
+NOBODY = 1e-12  # waiting
 _ROW = W_NODES * THETA_NODES * CV_NODES
-NEGLIGIBLE = 1e-10
 FEW_SLOTS = 20.25  # below it spare capacity is counted in shares, above in the square root of c
+FEW, MANY = 16.0, 24.0  # nodes about it, between which the scales are straight, as rows are read
 ONE_SLOTS = np.array([1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, *(2.0**k for k in range(7, 15))])
 LAYER_SLOTS = np.array([1, 2, 4, 8, 16, 32, 64, 256], float)
 REPLICAS = np.array([1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 128, 256, 512, 1024, 4096, 16384], float)
@@ -89,7 +90,9 @@ def slot_coordinate(c: float) -> float:
 @kernel
 def wait_scale(c: float) -> float:
     """Square-root staffing (Halfin and Whitt 1981): waiting at equal probability to wait grows so."""
-    return max(1.0, math.sqrt(c / FEW_SLOTS))
+    if c >= MANY:
+        return math.sqrt(c / FEW_SLOTS)
+    return 1.0 + max(c - FEW, 0.0) * ((math.sqrt(MANY / FEW_SLOTS) - 1.0) / (MANY - FEW))
 
 
 @kernel
@@ -99,10 +102,11 @@ def push_scale(balancing: int, c: float) -> float:
     (c / 20.25)^(3/8) for one queue, a little less than the square root; 1 for least request, whose pi is
     over its limit close to full load with many replicas (some are idle while requests wait elsewhere).
     """
-    if c <= FEW_SLOTS or balancing == LEAST_REQUEST:
+    if c <= FEW or balancing == LEAST_REQUEST:
         return 1.0
-    fourth = math.sqrt(math.sqrt(c / FEW_SLOTS))
-    return fourth * math.sqrt(fourth)
+    fourth = math.sqrt(math.sqrt(max(c, MANY) / FEW_SLOTS))
+    scale = fourth * math.sqrt(fourth)
+    return scale if c >= MANY else 1.0 + (scale - 1.0) * (c - FEW) / (MANY - FEW)
 
 
 @kernel
@@ -185,26 +189,58 @@ def _read(flat: Any, at: int, row: int, step: int, f: float, place: Any) -> floa
 
 
 @kernel
-def push(flat: Any, place: Any, v: float) -> float:
-    """pi = c (1 - rho) E[W] from log_push at spare capacity v >= 0; held from v = 1 on."""
-    v = min(v, 1.0)
+def push_line(flat: Any, place: Any, v: float) -> tuple[float, float, float, float]:
+    """The line of log(pi / limit) over v in the cell of v in [0, 1]: (low end, high end, value there, slope).
+
+    Of equal place and cell it is equal, whatever v; the last cell has no high end.
+    """
     k = min(int(V_CELLS * math.sqrt(v)), V_CELLS - 1)
-    f = (v * (V_CELLS * V_CELLS) - k * k) / (2 * k + 1)
+    k += 1 if k < V_CELLS - 1 and v >= _spare(k + 1.0) else -1 if v < _spare(float(k)) else 0
+    low, high = _spare(float(k)), _spare(k + 1.0)
     at = (place[0] * V_NODES + k) * CV_NODES + place[1]
-    return float(place[9] * math.exp(_read(flat, at, V_NODES * CV_NODES, CV_NODES, f, place)))
+    first = _read(flat, at, V_NODES * CV_NODES, CV_NODES, 0.0, place)
+    second = _read(flat, at, V_NODES * CV_NODES, CV_NODES, 1.0, place)
+    return low, high if k < V_CELLS - 1 else math.inf, first, (second - first) / (high - low)
 
 
 @kernel
-def wait_cell(place: Any, m: float) -> tuple[int, float]:
-    """Cell and fraction of w = log(1 + g / m)."""
-    w = math.log(1.0 + place[8] / m)
+def _spare(k: float) -> float:
+    """Node k of v."""
+    return k * k / (V_CELLS * V_CELLS)
+
+
+@kernel
+def push(flat: Any, place: Any, v: float) -> float:
+    """pi = c (1 - rho) E[W] from log_push at spare capacity v >= 0; held from v = 1 on."""
+    v = min(v, 1.0)
+    low, _high, value, slope = push_line(flat, place, v)
+    return float(place[9] * math.exp(value + slope * (v - low)))
+
+
+@kernel
+def _wait(k: float) -> float:
+    """Node k of w."""
+    root = k / 32.0 if k <= W_KNEE else 0.5 + W_STEP * (k - W_KNEE)
+    return root * root
+
+
+@kernel
+def wait_line(flat: Any, place: Any, w: float, it: int, ft: float) -> tuple[float, float, float, float]:
+    """The line of log x over w at a threshold (its cell and fraction): (low end, high end, value there, slope).
+
+    Of equal place, threshold and cell it is equal, whatever w; beyond the last cell the line is flat.
+    """
     root = math.sqrt(w)
-    if root < 0.5:
-        cell = int(32.0 * root)
-        return cell, (w * 1024.0 - cell * cell) / (2 * cell + 1)
-    cell = min(W_KNEE + int((root - 0.5) / W_STEP), W_CELLS - 1)
-    near = 0.5 + W_STEP * (cell - W_KNEE)
-    return cell, min(1.0, (w - near * near) / (W_STEP * (2.0 * near + W_STEP)))
+    k = int(32.0 * root) if root < 0.5 else W_KNEE + int((root - 0.5) / W_STEP)
+    k = min(k, W_CELLS)
+    k += 1 if k < W_CELLS and w >= _wait(k + 1.0) else -1 if w < _wait(float(k)) else 0
+    low = _wait(float(k))
+    at = ((place[0] * W_NODES + k) * THETA_NODES + it) * CV_NODES + place[1]
+    first = _read(flat, at, _ROW, CV_NODES, ft, place)
+    if k == W_CELLS:
+        return low, math.inf, first, 0.0
+    second = _read(flat, at + THETA_NODES * CV_NODES, _ROW, CV_NODES, ft, place)
+    return low, _wait(k + 1.0), first, (second - first) / (_wait(k + 1.0) - low)
 
 
 @kernel
@@ -220,49 +256,9 @@ def excess(flat: Any, place: Any, m: float, theta: float) -> float:
     """x from log_excess with m requests waiting on average, at this threshold; beyond the last by the last slope."""
     if theta <= 0.0:
         return 1.0
-    if m <= 1e-12:
+    if m <= NOBODY:
         return 0.0
-    iw, fw = wait_cell(place, m)
     it, ft = theta_cell(theta)
-    at = ((place[0] * W_NODES + iw) * THETA_NODES + it) * CV_NODES + place[1]
-    low = _read(flat, at, _ROW, CV_NODES, ft, place)
-    high = _read(flat, at + THETA_NODES * CV_NODES, _ROW, CV_NODES, ft, place)
-    return math.exp(min(low + fw * (high - low), 0.0))
-
-
-@kernel
-def mean_excess(flat: Any, place: Any, theta: float, m0: float, m1: float, m2: float, m3: float) -> tuple[float, float]:
-    """(mean of x over m1, m2 and m3, x at m0), all at one threshold above 0; m0 to m3 rise or fall.
-
-    Where the greatest x is under NEGLIGIBLE it stands for all.
-    """
-    it, ft = theta_cell(theta)
-    cell, low, high = -1, 0.0, 0.0
-    mean, first = 0.0, 0.0
-    m = m3 if m3 > m0 else m0
-    for k in range(4):
-        x = 0.0
-        if m > 1e-12:
-            iw, fw = wait_cell(place, m)
-            if iw != cell:
-                cell = iw
-                at = ((place[0] * W_NODES + iw) * THETA_NODES + it) * CV_NODES + place[1]
-                low = _read(flat, at, _ROW, CV_NODES, ft, place)
-                high = _read(flat, at + THETA_NODES * CV_NODES, _ROW, CV_NODES, ft, place)
-            x = math.exp(min(low + fw * (high - low), 0.0))
-        if k == 0 and x < NEGLIGIBLE:
-            return x, x
-        if k == 0 and m0 >= m3:
-            first = x
-            m = m1
-        else:
-            mean += x
-            if k == 0:
-                m = m2
-            elif k == 1:
-                m = m2 if m0 >= m3 else m1
-            else:
-                if m0 < m3:
-                    break
-                m = m3
-    return mean / 3.0, first
+    w = math.log(1.0 + place[8] / m)
+    low, _high, value, slope = wait_line(flat, place, w, it, ft)
+    return math.exp(min(value + slope * (w - low), 0.0))

@@ -12,11 +12,14 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from envs.controllers.hpa import hpa_sync
 from envs.controllers.hpa_pack import NO_PODS, SIGNAL_CPU, TOTAL_AVERAGE, TOTAL_VALUE
 from envs.sim.jit import inner, kernel
 from envs.sim.measure import RATE_AGE_S, RATE_WINDOW_S, RESOURCE_WINDOW_S, SCRAPE_S
-from envs.sim.service import service_tick
+from envs.sim.queue_memory import KNOWN
+from envs.sim.service import known_tick
 from envs.sim.state import BOOL, F8, I1, I4
 
 REPLAY_HISTORY_S = 180.0  # oldest sample 60 s + window 60 s, with room
@@ -76,6 +79,7 @@ class ReplaySim(NamedTuple):
     spent: ReplaySpent
     live: BOOL  # (W, R) rows that are run
     tables: Any
+    known: F8  # (W, KNOWN) what the service tick remembers of them; rows take turns
     hpa: Any
     hpa_state: Any
     hpa_sample: Any
@@ -115,8 +119,8 @@ def _tick(s: Any, arrivals: Any, w: int, r: int, i: int, tick: int, dt: float) -
         ready_s += _sync(s, arrivals, w, r, i, tick, now_s, dt)
         now_s += period_s
     replicas = max(ready_s, 0.0) / dt
-    _good, bad, _lost, _served, backlog, busy = service_tick(
-        s.tables, arrivals[w, i], dt, replicas, v.slots[w, r], v.service_s[w], v.cv[w], v.threshold_s[w],
+    _good, bad, _lost, _served, backlog, busy = known_tick(
+        s.tables, s.known[w], arrivals[w, i], dt, replicas, v.slots[w, r], v.service_s[w], v.cv[w], v.threshold_s[w],
         v.timeout_s[w], v.balancing[w], v.speed[w, r], x.backlog[w, r],
     )  # fmt: skip
     x.backlog[w, r] = backlog
@@ -288,10 +292,10 @@ def serve_series(tables: Any, arrivals: Any, replicas: Any, dt: float, service: 
     arrivals, replicas: (n,). service: (slots, service_s, cv, threshold_s, timeout_s, balancing).
     out (n, 4): bad, timed out, served, mean busy slots.
     """
-    backlog = 0.0
+    backlog, known = 0.0, np.zeros(KNOWN)
     for i in range(arrivals.shape[0]):
-        _good, bad, lost, served, backlog, busy = service_tick(
-            tables, arrivals[i], dt, replicas[i], service[0], service[1], service[2], service[3], service[4],
+        _good, bad, lost, served, backlog, busy = known_tick(
+            tables, known, arrivals[i], dt, replicas[i], service[0], service[1], service[2], service[3], service[4],
             int(service[5]), 1.0, backlog,
         )  # fmt: skip
         out[i, 0] = bad

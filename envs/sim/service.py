@@ -23,11 +23,26 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
-from envs.sim.jit import kernel
-from envs.sim.queue_tables import excess, mean_excess, place_of, push, push_scale
-from envs.sim.queueing import LEAST_REQUEST, RANDOM, lognormal_tail
+import numpy as np
+
+from envs.sim.jit import inlined, kernel
+from envs.sim.queue_memory import (
+    HALF_S2,
+    KNOWN,
+    LIMIT,
+    TAIL,
+    TAIL_SCALE,
+    WAIT_SCALE,
+    known_log_excess,
+    known_place,
+    known_push,
+    recall,
+)
+from envs.sim.queue_tables import excess
+from envs.sim.queueing import LEAST_REQUEST, RANDOM
 
 LOOKS = 3
+NEGLIGIBLE = -18.5  # log of a share (1e-8) that waiting may spoil at most, for it to count as none
 LEAST_SPARE = 0.02  # waiting beyond the steady state of this spare capacity is in part a fixed delay
 GROWTH = 2.0 / math.pi  # idle push of a queue that began empty (half normal) to one at rest (exponential)
 WIDEST_CAP = 0.35  # and so is waiting beyond this share of the time-out
@@ -43,9 +58,12 @@ class _Queue(NamedTuple):
     cap: float  # longest delay before the time-out
     rest: float  # number waiting in the steady state
     back: float  # push at the time-out over a step
+    tail: float  # P(S > theta)
+    half_s2: float  # of the lognormal: half of log(1 + cv^2)
+    scale: float  # and 1 / sqrt(2 log(1 + cv^2)), 0 for constant service
 
 
-@kernel
+@inlined
 def _later(y: float, drift: float, push: float) -> float:
     """y after a step of y' = drift + push / y (both times the step), exact at rest.
 
@@ -56,10 +74,13 @@ def _later(y: float, drift: float, push: float) -> float:
     root = math.sqrt(p * p + 4.0 * push)
     implicit = 0.5 * (p + root) if p > 0.0 else 2.0 * push / (root - p) if push > 0.0 else 0.0
     p = max(p + y, 0.0)
-    return max(implicit, 0.5 * (drift + math.sqrt(p * p + 8.0 * push)))
+    square = p * p + 8.0 * push
+    if drift < 0.0 and square <= drift * drift:  # the other is not above 0
+        return implicit
+    return max(implicit, 0.5 * (drift + math.sqrt(square)))
 
 
-@kernel
+@inlined
 def _step(queue: Any, y: float, drift: float, push: float) -> float:
     """_later, slower on the way up to the steady state: an empty queue's push is less than a spread one's."""
     if y >= queue.rest:
@@ -78,23 +99,33 @@ def _under(queue: Any, delay: float) -> float:
 
 
 @kernel
-def _tail_sum(x: float, cv: float) -> float:
-    """E[min(S, x)], the integral of P(S > x) from 0 to x; x below 0 counts in full."""
+def _tail(queue: Any, x: float) -> float:
+    """P(S > x)."""
     if x <= 0.0:
-        return x
-    if cv <= 1e-6:
-        return min(x, 1.0)
-    s2 = math.log1p(cv * cv)
-    at, scale = math.log(x), 1.0 / math.sqrt(2.0 * s2)
-    return 0.5 * (x * math.erfc((at + 0.5 * s2) * scale) + math.erfc((0.5 * s2 - at) * scale))
+        return 1.0
+    if queue.scale <= 0.0:
+        return 0.0 if x >= 1.0 else 1.0
+    return 0.5 * math.erfc((math.log(x) + queue.half_s2) * queue.scale)
 
 
 @kernel
-def _mean_tail(low: float, high: float, cv: float) -> float:
+def _tail_sum(queue: Any, x: float) -> float:
+    """E[min(S, x)], the integral of P(S > x) from 0 to x; x below 0 counts in full."""
+    if x <= 0.0:
+        return x
+    if queue.scale <= 0.0:
+        return min(x, 1.0)
+    at = math.log(x)
+    late, early = (at + queue.half_s2) * queue.scale, (queue.half_s2 - at) * queue.scale
+    return 0.5 * (x * math.erfc(late) + math.erfc(early))
+
+
+@kernel
+def _mean_tail(queue: Any, low: float, high: float) -> float:
     """Mean of P(S > x) for x between low and high."""
     if high - low < 1e-4:
-        return lognormal_tail(0.5 * (low + high), cv)
-    return min(1.0, max(0.0, (_tail_sum(high, cv) - _tail_sum(low, cv)) / (high - low)))
+        return _tail(queue, 0.5 * (low + high))
+    return min(1.0, max(0.0, (_tail_sum(queue, high) - _tail_sum(queue, low)) / (high - low)))
 
 
 @kernel
@@ -104,17 +135,17 @@ def _random_part(queue: Any, y: float) -> float:
 
 
 @kernel
-def _time_mean_tail(theta: float, f0: float, f1: float, part: float, cv: float) -> float:
+def _time_mean_tail(queue: Any, f0: float, f1: float, part: float) -> float:
     """Mean of P(S > theta - f) while f goes from f0 to f1 in `part` of the time and then stays."""
-    ramp = _mean_tail(theta - max(f0, f1), theta - min(f0, f1), cv)
+    ramp = _mean_tail(queue, queue.theta - max(f0, f1), queue.theta - min(f0, f1))
     if part >= 1.0:
         return ramp
-    return part * ramp + (1.0 - part) * lognormal_tail(theta - f1, cv)
+    return part * ramp + (1.0 - part) * _tail(queue, queue.theta - f1)
 
 
 @kernel
 def _share(
-    flat: Any, place: Any, queue: Any, y: float, d0: float, d: float, d1: float, part: float, narrow: float
+    flat: Any, known: Any, queue: Any, y: float, d0: float, d: float, d1: float, part: float, narrow: float
 ) -> float:
     """Mean bad share of a time in which the delay goes from d0 to d1, in `part` of it; y and d: half-way.
 
@@ -122,20 +153,19 @@ def _share(
     """
     m = _random_part(queue, y)
     if m >= y:
-        share = lognormal_tail(queue.theta, queue.cv)
-        share += (1.0 - share) * excess(flat, place, m, queue.theta)
+        share = queue.tail + (1.0 - queue.tail) * math.exp(known_log_excess(flat, known, m))
     else:
         fixed = 1.0 - m / y
-        share = _time_mean_tail(queue.theta, fixed * d0, fixed * d1, part, queue.cv)
-        share += (1.0 - share) * excess(flat, place, m, queue.theta - fixed * d)
+        share = _time_mean_tail(queue, fixed * d0, fixed * d1, part)
+        share += (1.0 - share) * excess(flat, known_place(known), m, queue.theta - fixed * d)
     if narrow > 0.0:
-        share += narrow * max(0.0, _time_mean_tail(queue.theta, d0, d1, part, queue.cv) - share)
+        share += narrow * max(0.0, _time_mean_tail(queue, d0, d1, part) - share)
     return share
 
 
-@kernel
+@inlined
 def _looks(
-    flat: Any, place: Any, queue: Any, start: float, rho: float, pi: float, span: float, old: float
+    flat: Any, known: Any, queue: Any, start: float, rho: float, pi: float, span: float, old: float
 ) -> tuple[float, float]:  # fmt: skip
     """(mean bad share of what is served, number waiting at the tick's end).
 
@@ -146,21 +176,48 @@ def _looks(
     y1 = _step(queue, start, drift, grow)
     y2 = _step(queue, y1, drift, grow)
     y3 = _step(queue, y2, drift, grow)
-    drains = y3 < start
     near = min(queue.widest, 0.1 * queue.cap * c)
-    if max(start, y3) <= near and (rho <= 1.0 or _spread(queue, rho, span) >= 1.0):
-        path = (start, y1, y2, y3, drift)
-        x, first = mean_excess(
-            flat, place, queue.theta, start if drains else 0.0, _along(path, 0.5), _along(path, 1.5), _along(path, 2.5)
-        )
-        tail = lognormal_tail(queue.theta, queue.cv)
-        return tail + (1.0 - tail) * (x + old * max(0.0, first - x)), y3
-    return _far_looks(flat, place, queue, (start, y1, y2, y3, drift), rho, pi, h, old)
+    if max(start, y3) > near or not (rho <= 1.0 or _spread(queue, rho, span) >= 1.0):
+        return _far_looks(flat, known, queue, (start, y1, y2, y3, drift), rho, pi, h, old)
+    x, first = _mean_excess(flat, known, start, y1, y2, y3, drift)
+    return queue.tail + (1.0 - queue.tail) * (x + old * max(0.0, first - x)), y3
+
+
+@inlined
+def _mean_excess(
+    flat: Any, known: Any, y0: float, y1: float, y2: float, y3: float, drift: float
+) -> tuple[float, float]:
+    """(mean of x over the looks at a path's steps, x at its start if it falls), where the delay is not fixed in part.
+
+    Both 0 where the greatest x is NEGLIGIBLE: then they are of every path below it as well.
+    """
+    falls = y0 > y3
+    m3 = _half(y2, y3, drift)
+    mean, first, m = 0.0, 0.0, y0 if falls else m3
+    for k in range(4 if falls else 3):  # the greatest, then the others
+        log_x = known_log_excess(flat, known, m)
+        if k == 0 and log_x < NEGLIGIBLE:
+            break
+        x = math.exp(log_x)
+        if k == 0 and falls:
+            first = x
+        else:
+            mean += x
+        m = _half(y0, y1, drift) if k == 0 else _half(y1, y2, drift) if k == 1 else m3
+    return mean / LOOKS, first
+
+
+@inlined
+def _half(y0: float, y1: float, drift: float) -> float:
+    """Half-way through a step from y0 to y1, as _along."""
+    if y1 < y0 and drift < 0.0:
+        return max(y1, y0 + 0.5 * min(drift, y1 - y0))
+    return 0.5 * (y0 + y1)
 
 
 @kernel
 def _far_looks(
-    flat: Any, place: Any, queue: Any, y: Any, rho: float, pi: float, h: float, old: float
+    flat: Any, known: Any, queue: Any, y: Any, rho: float, pi: float, h: float, old: float
 ) -> tuple[float, float]:
     """As _looks, where the delay is in part fixed, or near the time-out; y: the path of the number waiting.
 
@@ -182,20 +239,20 @@ def _far_looks(
         half_y, half_d = _along(y, k + 0.5), min(_along(d, k + 0.5), queue.cap)
         part = min(1.0, (last - after) / fall) if after < last else 1.0
         narrow = 1.0 - spread / math.sqrt((k + 0.5) / LOOKS)
-        share += _share(flat, place, queue, half_y, last, half_d, after, part, narrow) / LOOKS
+        share += _share(flat, known, queue, half_y, last, half_d, after, part, narrow) / LOOKS
         last = after
     if old > 0.0:
         first = min(d0, queue.cap)
-        share += old * max(0.0, _share(flat, place, queue, y[0], first, first, first, 1.0, 0.0) - share)
+        share += old * max(0.0, _share(flat, known, queue, y[0], first, first, first, 1.0, 0.0) - share)
     return share, end * c
 
 
 @kernel
 def _delay_step(queue: Any, delay: float, drift: float, push: float) -> float:
     """One step of the mean delay y / c, between no wait and the time-out."""
-    if delay * queue.c >= queue.rest:
-        return _under(queue, _later(delay, drift, push))
-    return _under(queue, _later(delay, drift if drift > 0.0 else GROWTH * drift, GROWTH * push))
+    below = delay * queue.c < queue.rest
+    drift, push = GROWTH * drift if below and drift <= 0.0 else drift, GROWTH * push if below else push
+    return _under(queue, _later(delay, drift, push))
 
 
 @kernel
@@ -226,8 +283,21 @@ def service_tick(
     tables: Any, arrivals: float, dt_s: float, replicas: float, slots: float, service_s: float, cv: float,
     threshold_s: float, timeout_s: float, balancing: int, speed: float, backlog: float,
 ) -> tuple[float, float, float, float, float, float]:  # fmt: skip
+    """known_tick of a service that remembers nothing: the same result, at twice the cost."""
+    return known_tick(
+        tables, np.zeros(KNOWN), arrivals, dt_s, replicas, slots, service_s, cv, threshold_s, timeout_s, balancing,
+        speed, backlog,
+    )  # fmt: skip
+
+
+@kernel
+def known_tick(
+    tables: Any, known: Any, arrivals: float, dt_s: float, replicas: float, slots: float, service_s: float, cv: float,
+    threshold_s: float, timeout_s: float, balancing: int, speed: float, backlog: float,
+) -> tuple[float, float, float, float, float, float]:  # fmt: skip
     """One workload, one tick.
 
+    known: (KNOWN,) what the service remembers of the tables, zeros at first; it changes no result.
     arrivals: requests in the tick; the expected number, Poisson scatter is in the model already.
     replicas: time-weighted mean of ready replicas (>= 0, may be fractional); slots of each.
     service_s, cv: lognormal service time at speed 1; speed in (0, 1] slows it (CPU contention).
@@ -239,31 +309,33 @@ def service_tick(
     total = arrivals + backlog
     if total <= 0.0:
         return 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
-    service = service_s / speed
-    span, capacity = dt_s / service, replicas * slots
+    rate = speed / service_s
+    span, capacity = dt_s * rate, replicas * slots
     if capacity <= 1e-9:  # nobody serves: what is younger than the time-out waits
         young = backlog * max(0.0, 1.0 - dt_s / timeout_s) + arrivals * min(1.0, timeout_s / dt_s)
         return 0.0, total - young, total - young, 0.0, young, 0.0
 
     # Requests that may wait: what is served within the time-out (under one replica: by one, part of the time).
-    room = max(replicas, 1.0) * slots * timeout_s / service
-    queues = max(replicas, 1.0) if balancing == RANDOM else 1.0
-    c = capacity / queues
-    wide = max(c, 1.0)
-    place = place_of(tables, balancing, wide, slots, cv)
-    rho = arrivals / span / capacity
+    room = max(replicas, 1.0) * slots * timeout_s * rate
+    queues, c = 1.0, capacity
+    if balancing == RANDOM:
+        queues, c = max(replicas, 1.0), slots * min(replicas, 1.0)
+    theta = threshold_s / (service_s / speed)
+    recall(tables, known, balancing, max(c, 1.0), slots, cv, theta)
+    rho = arrivals / (span * capacity)
     idle = max(0.0, 1.0 - rho)
-    pi = push(tables.log_push, place, idle * push_scale(balancing, wide))
-    limit, cap = 0.5 + 0.5 * cv * cv, room / capacity
+    pi = known_push(tables.log_push, known, idle)
+    cap = room / capacity
     busy = slots if balancing == RANDOM else max(arrivals / span, 1.0)  # slots whose noise adds, whatever the replicas
-    noise = limit / busy
+    noise = known[LIMIT] / busy
     if balancing == LEAST_REQUEST:  # equal counts are not equal delays: each replica has its own long requests
         noise = max(noise, 0.25 * cv * cv / slots)
     queue = _Queue(
-        c, cv, threshold_s / service, min(place[8] / LEAST_SPARE, WIDEST_CAP * busy * timeout_s / service), cap,
+        c, cv, theta, min(known[WAIT_SCALE] / LEAST_SPARE, WIDEST_CAP * busy * timeout_s * rate), cap,
         rho / idle * pi if idle > 0.0 else 1e300, min(noise * span / LOOKS, 0.075 * cap * cap),
+        known[TAIL], known[HALF_S2], known[TAIL_SCALE],
     )  # fmt: skip
-    share, end = _looks(tables.log_excess, place, queue, backlog / queues, rho, pi, span, backlog / total)
+    share, end = _looks(tables.log_excess, known, queue, backlog / queues, rho, pi, span, backlog / total)
     if backlog > room:  # what times out at once was looked at, but is not there any more
         end = cap
         for _ in range(LOOKS):

@@ -28,6 +28,7 @@ class Scratch(NamedTuple):
     paid_usd: F8  # (B, G) of what they used or reserved
     granted: F8  # (B, W) cores granted on full nodes
     wanted: F8  # (B, W)
+    known: F8  # (B, W, KNOWN) what each service remembers of the queueing tables
     failed: I4  # (B, W) pass in which the class found no node
     passes: I4  # (B,)
     event_s: F8  # (B, E) times of this tick's events

@@ -21,8 +21,9 @@ _find, _survey = karpenter_moves.find_command, karpenter_survey.survey
 @kernel
 def one_pass(s: Any) -> int:
     """Survey, emptiness, multi-node, single-node, as one disruption loop has it: candidates, -1 = one could go."""
+    s.clock.changes[0] += 1  # something has happened since the pass before: look again
     count = _survey(s, 0, 1e6)
-    return -1 if _find(s, 0, count) else count
+    return -1 if _find(s, 0, count, 1e6) else count
 
 
 def full_cluster(nodes: int) -> ClusterSim:

@@ -1,17 +1,20 @@
 """Make envs/data/queueing/tables.npz by discrete-event simulation.
 
-    python -m tests.reference.make_queue_tables [--effort 1] [--runs DIR] [--out FILE]
+    python -m tests.reference.make_queue_tables [--effort 1] [--runs DIR] [--out FILE] [--check]
 
 Each cell is a run of `queue_runs` without time-outs. Its histogram of waits W is convolved with the
 exact lognormal service S (in FIFO queues a request's own service is independent of its wait), so that
 the service's own tail carries no sampling error. Runs are made on a coarse grid of CV and spare capacity
 and put on the table's finer grid by monotone cubics (Fritsch and Butland 1984), since log x is smooth in
-both. --runs keeps the histograms, and a second call takes up what is there.
+both. --runs keeps the histograms, and a second call takes up what is there. What ships is effort 1 with the
+lengths and seeds below; --check says whether that gives the very bytes of the shipped tables, and writes nothing.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -27,21 +30,24 @@ from tests.reference import queue_runs
 RUN_CVS = np.array([0.0, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0])
 RUN_U = (np.arange(13) / 12) ** 2
 MOST_PUSH = 0.06  # log pi over its limit: hundreds of one-slot replicas near full load have more, up to 0.36
+EXPONENTIAL = -1.0  # stands for a CV of 1 that is not lognormal; its square is right
+NEARER = np.array([0.0, 0.06, 0.12, 0.2, 0.3, 0.42, 0.56, 0.7, 0.85])  # shares of the first run's spare capacity
 LOG_FLOOR, LEAST_RHO = -26.0, 0.03  # a rho of 0 has no waits: log x falls like log rho there
 RUN_LAYERS = (1, 2, 4, 8, 16, 32, 64)
 ONE_MOST, LAYER_MOST = 256, (1024, 1024, 1024, 1024, 1024, 2048, 2048)  # slots of the largest run by layer
 ONE_REQUESTS = 8_000_000
 RELAXATIONS, FEWEST, MOST = 150, 300_000, 1_500_000
+HALF_FROM = 16  # slots a replica
 F8 = NDArray[np.float64]
 
 
 @kernel
 def tail(x: Any, cv: float) -> Any:
-    """P(S > x), elementwise over a matrix."""
+    """P(S > x), elementwise over a matrix; cv EXPONENTIAL is exponential service."""
     out = np.empty(x.shape)
     for i in range(x.shape[0]):
         for j in range(x.shape[1]):
-            out[i, j] = lognormal_tail(x[i, j], cv)
+            out[i, j] = lognormal_tail(x[i, j], cv) if cv >= 0.0 else np.exp(-max(x[i, j], 0.0))
     return out
 
 
@@ -87,12 +93,14 @@ def least_request_waits(slots: int, replicas: int, effort: float) -> F8:
         for k in range(2, len(RUN_U)):
             relax = relaxation(c, cv, RUN_U[k])
             size = int(effort * min(MOST, max(FEWEST, 200 * c, RELAXATIONS * relax)))
-            size //= 2 if slots >= 16 else 1  # waits are short there, and fewer of them matter
+            size //= 2 if slots >= HALF_FROM else 1  # waits are short there, and fewer of them matter
             if 30.0 * relax <= size:
                 warm = size // 10 + 20 * c
                 queue_runs.least_request(
                     replicas, slots, cv, rhos[k], size + warm, warm, 13 * slots + replicas, waits[v, k]
                 )
+                if waits[v, k, :, 0].sum() != size:
+                    raise RuntimeError(f"{replicas} x {slots} at CV {cv}, load {rhos[k]}: the run ended early")
     return waits
 
 
@@ -128,21 +136,22 @@ def monotone_cubic(x: F8, y: F8, at: F8) -> F8:
     return y[i] + smooth * (y[i + 1] - y[i]) + bend
 
 
-def row_of(waits: F8, c: float, balancing: int) -> tuple[F8, F8]:
+def row_of(waits: F8, c: float, balancing: int, cvs: F8 = RUN_CVS) -> tuple[F8, F8]:
     """One row of the tables from its histograms: log x (W, THETA, CV) and log pi (V, CV)."""
     rhos, thetas, w = utilisation(c, RUN_U), q.theta_nodes(), q.wait_nodes()
-    log_x = np.zeros((len(RUN_CVS), q.W_NODES, len(thetas)))
-    log_pi = np.zeros((len(RUN_CVS), q.V_NODES))
-    for v, cv in enumerate(RUN_CVS):
+    log_x = np.zeros((len(cvs), q.W_NODES, len(thetas)))
+    log_pi = np.zeros((len(cvs), q.V_NODES))
+    for v, cv in enumerate(cvs):
         limit = 0.5 + 0.5 * cv * cv
         ran = np.flatnonzero(waits[v, :, :, 0].sum(axis=1))
         mean = waits[v, ran, :, 1].sum(axis=1) / waits[v, ran, :, 0].sum(axis=1)
         pi = c * (1.0 - rhos[ran]) * np.maximum(mean, 1e-14) / limit
         spare = (1.0 - rhos[ran]) * float(q.push_scale(balancing, c))
         rates = smooth_start(spare, np.log(pi))
-        at = np.concatenate([[0.0], np.sqrt(spare)])  # at full load pi is at its limit, or over it before
         rates = np.minimum(rates, MOST_PUSH)
-        log_pi[v] = monotone_cubic(at, np.concatenate([[max(0.0, rates[0])], rates]), np.sqrt(q.spare_nodes()))
+        closer = NEARER * rates[0] if rates[0] < 0.0 else np.full(len(NEARER), rates[0])  # at full load at its limit
+        at, known = np.concatenate([NEARER * spare[0], spare]), np.concatenate([closer, rates])
+        log_pi[v] = monotone_cubic(np.sqrt(at), known, np.sqrt(q.spare_nodes()))
         x = np.array([log_excess(waits[v, k], cv, thetas) for k in ran])
         busier, extra = near_full_load(waits[v, ran[0]], x[0], c, cv, 1.0 - rhos[ran[0]], rates[0])
         number = np.concatenate([busier, rhos[ran] * c * mean])
@@ -163,7 +172,8 @@ def near_full_load(waits: F8, log_x: F8, c: float, cv: float, spare: float, log_
     run itself against what was run corrects the rest, in proportion to the spare capacity.
     """
     limit, busy = 0.5 + 0.5 * cv * cv, 1.0 - waits[0, 0] / waits[:, 0].sum()
-    falls = np.exp(-np.linspace(0.0, 18.0, 361))
+    edges = np.concatenate([[0.0], np.geomspace(1e-4, 18.0, 360)])  # of an exponential of mean 1
+    falls, means = np.exp(-edges), (1.0 + edges) * np.exp(-edges)
 
     def exponential(part: float) -> tuple[float, F8]:
         rho, some = 1.0 - spare * part, busy**part
@@ -171,10 +181,10 @@ def near_full_load(waits: F8, log_x: F8, c: float, cv: float, spare: float, log_
         out = np.zeros((len(falls), 2))
         out[0, 0] = 1.0 - some
         out[1:, 0] = some * (falls[:-1] - falls[1:])
-        out[1:, 1] = out[1:, 0] * (np.arange(360) + 0.5) * 0.05 * mean / some
+        out[1:, 1] = mean * (means[:-1] - means[1:])
         return rho * c * mean, log_excess(out, cv, q.theta_nodes())
 
-    parts = np.array([0.06, 0.12, 0.2, 0.3, 0.42, 0.56, 0.7, 0.85])
+    parts = NEARER[1:]
     off = log_x - exponential(1.0)[1]
     rows = [exponential(p) for p in parts]
     corrected = [np.minimum(r[1] + p * off, 0.0) for p, r in zip(parts, rows, strict=True)]
@@ -182,12 +192,12 @@ def near_full_load(waits: F8, log_x: F8, c: float, cv: float, spare: float, log_
 
 
 def smooth_start(spare: F8, log_pi: F8) -> F8:
-    """log pi with its first three points, which few long excursions make, from a parabola through 0 at full load.
+    """log pi with its first three points, which few long excursions make, from a cubic through 0 at full load.
 
-    The parabola fits the first five; a point's error goes with 1 / spare.
+    The cubic fits the first six; a point's error goes with 1 / spare.
     """
-    some = min(5, len(spare))
-    basis = np.stack([spare[:some], spare[:some] ** 2], axis=1)
+    some = min(6, len(spare))
+    basis = np.stack([spare[:some], spare[:some] ** 2, spare[:some] ** 3], axis=1)
     fit = np.linalg.lstsq(basis * spare[:some, None], log_pi[:some] * spare[:some], rcond=None)[0]
     out = log_pi.copy()
     out[:3] = (basis @ fit)[:3]
@@ -241,8 +251,7 @@ def rows_of_layer(runs: dict[tuple[int, int], F8], slots: int) -> tuple[F8, F8]:
 
 def build(runs: dict[tuple[int, int], F8], out: Path) -> None:
     """Put the runs on the tables' grid, monotone in every axis but CV."""
-    one = rows_of_one_queue(runs)
-    one = monotone(monotone(one[0], 1), 0), monotone(monotone(one[1], 1), 0)
+    one = monotone_rows(rows_of_one_queue(runs))
     layers = [rows_of_layer(runs, int(s)) for s in q.LAYER_SLOTS]
     many = np.array([r[0] for r in layers]), np.array([r[1] for r in layers])
     for axis in (2, 1, 0):  # w or v, replicas, slots
@@ -250,8 +259,21 @@ def build(runs: dict[tuple[int, int], F8], out: Path) -> None:
     log_x = np.concatenate([one[0], many[0].reshape(-1, *many[0].shape[2:])])
     log_pi = np.concatenate([one[1], many[1].reshape(-1, *many[1].shape[2:])])
     out.parent.mkdir(parents=True, exist_ok=True)
-    log_x = np.round(monotone(log_x, 2) * 128.0) / 128.0  # 0.4 %, and half the size
-    np.savez_compressed(out, log_excess=log_x.astype(np.float16), log_push=log_pi.astype(np.float32))
+    np.savez_compressed(out, log_excess=rounded(log_x), log_push=log_pi.astype(np.float32))
+
+
+def monotone_rows(rows: tuple[F8, F8]) -> tuple[F8, F8]:
+    """Both tables of rows over rising slots, monotone in w or v and in slots."""
+    return monotone(monotone(rows[0], 1), 0), monotone(monotone(rows[1], 1), 0)
+
+
+def rounded(log_x: F8) -> NDArray[np.float16]:
+    """As it is stored: monotone in the threshold, in steps of 1 / 512 over -2 and 1 / 128 (0.4 %) below.
+
+    That halves the file.
+    """
+    steps = np.where(log_x > -2.0, 512.0, 128.0)
+    return monotone(np.round(monotone(log_x, 2) * steps) / steps, 2).astype(np.float16)
 
 
 def wanted() -> list[tuple[int, int]]:
@@ -278,15 +300,29 @@ def run_all(effort: float, folder: Path | None) -> dict[tuple[int, int], F8]:
     return runs
 
 
+def same_tables(a: Path, b: Path) -> bool:
+    with np.load(a) as one, np.load(b) as other:
+        return all(np.array_equal(one[key], other[key]) for key in ("log_excess", "log_push"))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--effort", type=float, default=1.0, help="length of the runs; 1 is what ships")
     parser.add_argument("--runs", type=Path, help="folder that keeps the histograms")
     parser.add_argument("--out", type=Path, default=q.TABLE_FILE)
+    parser.add_argument("--check", action="store_true", help="compare with the tables that ship")
     args = parser.parse_args()
     if args.runs:
         args.runs.mkdir(parents=True, exist_ok=True)
-    build(run_all(args.effort, args.runs), args.out)
+    if not args.check:
+        build(run_all(args.effort, args.runs), args.out)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        found = Path(folder) / "tables.npz"
+        build(run_all(args.effort, args.runs), found)
+        same = same_tables(found, q.TABLE_FILE)
+    print("the shipped tables, every cell" if same else "not the shipped tables")
+    sys.exit(not same)
 
 
 if __name__ == "__main__":

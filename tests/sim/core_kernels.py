@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from envs.sim import billing, load, measure, memory, pods
+from envs.sim import billing, faults, load, measure, memory, pods
 from envs.sim.jit import kernel
 
 _bill_tick, _set_speeds, _fill_sample = billing.bill_tick, load.set_speeds, measure.fill_sample
 _enforce_memory, _deletion_choice = memory.enforce_memory, pods.deletion_choice
-_sample_time_s = measure.sample_time_s
+_sample_time_s, _interrupt_node = measure.sample_time_s, faults.interrupt_node
 
 
 @kernel
@@ -43,3 +43,9 @@ def enforce_memory(s: Any, b: int, row: int, tick_end_s: float) -> None:
 @kernel
 def deletion_choice(s: Any, b: int, w: int, now_s: float) -> int:
     return _deletion_choice(s.pods, s.nodes, b, w, now_s)
+
+
+@kernel
+def interrupt_node(s: Any, n: int, now_s: float, notice_s: float, tick_end_s: float) -> None:
+    """The provider's notice for node n of cluster 0; no row counts it."""
+    _interrupt_node(s, 0, n, now_s, notice_s, -1, tick_end_s)

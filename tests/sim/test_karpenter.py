@@ -171,6 +171,14 @@ def test_a_candidates_pods_do_not_go_to_a_node_in_its_quiet_time() -> None:
     assert np.flatnonzero(line.nodes_removed).tolist() == [1020 // 300], "in the row of 300 s that 1,020 s is in"
 
 
+def test_the_end_of_a_quiet_time_alone_is_no_reason_to_look_again() -> None:
+    """As above, but the target is quiet until 930 s. The look at 600 s finds nothing and nothing happens after it: the
+    next ones are at 900 s and 1,200 s."""
+    nodes = pool("small", initial_nodes=2, zones=("a", "b"), consolidate_after_s=600.0)
+    line = grown([(0.0, 1), (330.0, 2)], nodes)
+    assert np.flatnonzero(line.nodes_removed).tolist() == [1350 // 300], "after the wait of 120 s and the grace of 30 s"
+
+
 def test_balanced_declines_what_costs_more_disruption_than_it_saves() -> None:
     """Eight small pods on a big node could move to a cheaper one of $0.95: 5 % saved for 100 % of the disruption."""
     cheap = replace(BIG, name="cheap", price_usd_per_h=0.95)
@@ -236,15 +244,19 @@ def nodes_by_pool(sim: ClusterSim, *phases: int) -> np.ndarray:
 
 @pytest.mark.parametrize("seed", range(300, 324))
 def test_books_limits_budgets_and_replacements(seed: int) -> None:
-    """Tick by tick: books agree, no pool over its limits, no more nodes on their way out than budgets allow, and
-    no cordoned node is touched before its replacement is Ready."""
+    """Tick by tick: books agree, no pool over its limits, no more nodes on their way out than budgets allow, nothing
+    is done in the past, and no cordoned node is touched before its replacement is Ready."""
     world = karpenter_world(seed)
     sim = start(world)
     s, pools = sim.arrays, world.scenario.cluster.node_pools
     before = nodes_by_pool(sim, NODE_READY, NODE_DRAINING)
     for number, (first, n) in enumerate(chunks(world, 1)):
         leaving = nodes_by_pool(sim, NODE_DRAINING)
+        start_s, born_s = sim.tick * sim.tick_s, s.nodes.created_s[0].copy()
         feed(sim, world, first, n)
+        assert np.all(s.nodes.created_s[0][s.nodes.created_s[0] != born_s] >= start_s), (
+            "no node is asked for in the past"
+        )
         if number % 10 == 0:
             check_books(sim)
         now = nodes_by_pool(sim, NODE_READY, NODE_DRAINING)

@@ -12,9 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from envs.sim.queue_tables import TABLE_FILE, cv_nodes
 from envs.sim.queueing import bad_share, erlang_c, load_tables, lognormal_tail, replicas_needed
 from tests.reference import make_queue_check as check
-from tests.reference import queue_des
+from tests.reference import make_queue_tables as maker
+from tests.reference import queue_des, queue_runs
 
 TABLES = load_tables()
 Case = tuple[int, int, float, float]  # balancing, slots, cv, offered
@@ -138,6 +140,21 @@ def test_a_live_run_agrees(balancing: int, slots: int, replicas: int, rho: float
     for theta, bad in zip(check.THRESHOLDS, check.bad_of(waits, 1.2), strict=True):
         found = from_table((balancing, slots, 1.2, offered), replicas, theta)
         assert abs(found - bad) <= 0.02 if bad > 0.1 else bad / 1.5 <= found <= bad * 1.5
+
+
+def test_a_row_of_the_shipped_tables_comes_out_of_its_command_again() -> None:
+    """One slot at CV 1: pi, which no neighbour changes, and nearly all of x (the rest is made monotone over slots)."""
+    waits = np.zeros((1, len(maker.RUN_U), queue_runs.N_BINS, 2))
+    rhos = maker.utilisation(1, maker.RUN_U)
+    rhos[:2] = 0.0
+    size = maker.ONE_REQUESTS
+    queue_runs.one_queue(1, np.array([1.0]), rhos, size, size // 20 + 20, 17, waits)
+    log_x, log_pi = maker.row_of(np.repeat(waits, len(maker.RUN_CVS), axis=0), 1, queue_des.POOLED)
+    v = int(np.flatnonzero(cv_nodes() == 1.0)[0])
+    with np.load(TABLE_FILE) as shipped:
+        assert np.abs(shipped["log_push"][0][:, v] - log_pi[:, v]).max() < 1e-5
+        off = np.abs(shipped["log_excess"][0][:, 1:, v] - log_x[:, 1:, v])
+    assert (off < 0.02).mean() > 0.95
 
 
 def test_an_slo_below_the_services_own_quantile_is_reported() -> None:

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from envs.sim.jit import kernel
+from envs.sim.queue_memory import KNOWN
 from envs.sim.queueing import bad_share, load_tables
-from envs.sim.service import service_tick
+from envs.sim.service import known_tick, service_tick
 from tests.reference import queue_des
 
 TABLES = load_tables()
@@ -104,6 +105,18 @@ def test_more_backlog_never_helps(world: dict[str, float], more: float) -> None:
 def test_more_replicas_never_hurt(world: dict[str, float], factor: float) -> None:
     before, after = share(tick(world)), share(tick(world, replicas=world["replicas"] * factor))
     assert not after > before + SLACK
+
+
+@given(WORLDS, st.lists(st.tuples(st.floats(0.3, 1.3), st.sampled_from([1.0, 1.0, 1.0, 2.0, 0.5])), max_size=6))
+@settings(max_examples=400, deadline=None)
+def test_what_a_service_remembers_changes_no_result(world: dict[str, float], ticks: list[tuple[float, float]]) -> None:
+    known = np.zeros(KNOWN)
+    for load, replicas in [*ticks, (1.0, 1.0)]:
+        args = (
+            world["arrivals"] * load, 15.0, world["replicas"] * replicas, world["slots"], 0.1, world["cv"],
+            world["threshold_s"], world["timeout_s"], int(world["balancing"]), world["speed"], world["backlog"] * load,
+        )  # fmt: skip
+        assert known_tick(TABLES, known, *args) == service_tick(TABLES, *args)
 
 
 @given(WORLDS)
