@@ -77,7 +77,9 @@ def evaluate(
     place = None if out is None else Path(out)
     if place is not None:
         claim_folder(place, resume=resume, force=force)
-    runs = RunFile(None if place is None else place / RUNS, about(cases.digest, dict(plan.policies)), resume=resume)
+    runs = RunFile(
+        None if place is None else place / RUNS, about(cases.fingerprint, dict(plan.policies)), resume=resume
+    )
     run_all(plan, runs, jobs=jobs, progress=progress)
     if bound:
         add_bounds(plan, runs, progress)

@@ -21,10 +21,10 @@ OURS = (RUNS, "report.html", "results.csv", "results.parquet", "results.json")
 Key = tuple[str, str, int]  # case, policy, number of the setting (0 = its own)
 
 
-def about(digest: str, policies: dict[str, Sequence[Point]]) -> dict[str, Any]:
+def about(cases: str, policies: dict[str, Sequence[Point]]) -> dict[str, Any]:
     """What makes two evaluations the same one."""
     return {
-        "cases": digest,
+        "cases": cases,
         "policies": {name: [[p.label, document_of(p.stack)] for p in points] for name, points in policies.items()},
         "version": trimtab_version(),
         "simulator": simulator_hash(),
