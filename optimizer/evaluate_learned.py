@@ -56,9 +56,11 @@ class _Settings:
         self.batch = WorkloadBatch([scenario] * S, stacks, self.prices.ravel())
         bundle = bundle_of(stacks[0])
         self.network = Network(bundle)
-        self.prior = np.stack([prior_of(bundle)(p) for p in self.prices])
+        prior = np.stack([prior_of(bundle)(p) for p in self.prices])
         cluster = self.batch.scenarios[0].cluster
-        self.family = family_of(self.network, cluster, range(W), self.options, scenario.tick_s, case.seed)
+        self.family = family_of(
+            self.network, cluster, range(W), self.prices, prior, self.options, scenario.tick_s, case.seed
+        )
         self.waiting = recalled(self.batch.scenarios[0], self.options.backfill_s)
         self.slo = np.array([w.slo_target for w in cluster.workloads])
         self.burns: list[Burn] = [no_burn(W) for _ in stacks]
@@ -90,7 +92,7 @@ class _Settings:
         if self.options.burn:
             self.burns = [moved(burn, self.slo) for burn in self.burns]
         for s, burn in enumerate(self.burns):
-            chosen = self.family.choice(self.prices[s] * burn.multiplier, self.prior[s], self.options.prior_weight)
+            chosen = self.family.choice(burn.multiplier, s)
             self.told[s], self.scaling[s] = TOLD[chosen], SCALING[chosen]
 
     def _note_errors(self, offered_rps: Array, error_share: Array) -> None:

@@ -21,6 +21,8 @@ from policies.learned import Actor, answer
 class FamilyReplay:
     """W workloads with their HPAs on requests per second.
 
+    prices (S, W): what a bad share of 1 costs, in ideals, in each of S settings that share one replay.
+    prior (S, W, V): mean log-regret of the variants on the training fleet.
     every_min: how often a row's set-points move, as often as the live policy's.
     """
 
@@ -28,13 +30,17 @@ class FamilyReplay:
         self,
         actor: Actor,
         rows: Sequence[Rows],
+        prices: Array,
+        prior: Array,
         *,
         beliefs: Sequence[float],
         tick_s: float,
         seed: int = 0,
         half_life_s: float = rule.HALF_LIFE_S,
         every_min: int = 1,
+        prior_weight: float = rule.PRIOR_WEIGHT,
     ) -> None:
+        self.prices, self.prior, self.prior_weight = prices, prior, prior_weight
         self.half_life_s = half_life_s
         told, scaling = told_prices(len(rows)), variant_scalings()
         self.run = SteeredReplay(
@@ -43,18 +49,29 @@ class FamilyReplay:
         usd = [r.workload.service.cpu_s_per_request * r.price.usd_per_core_h / 3600.0 for r in rows]
         self.ideal_usd = np.array(usd)
         self.past = rule.no_past(*self.run.shape)
+        self.live = [np.ones(self.run.shape[:2], np.bool_) for _ in prices]
 
     def extend(self, rates: Array) -> None:
-        """(minutes, W) measured requests/s join the past, oldest first."""
+        """(minutes, W) measured requests/s join the past, oldest first; the field is halved where that is due.
+
+        A setting drops the worse half of its variants after 2, 4 and 8 days; those that every setting has dropped
+        are not run any more.
+        """
         usd, bad = self.run.advance(rates)
-        offered = rates.sum(axis=0) * MINUTE_S
+        offered, before = rates.sum(axis=0) * MINUTE_S, self.past.seconds
         new = rule.Past(usd, bad, offered * self.ideal_usd, offered, len(rates) * MINUTE_S)
         self.past = rule.later(self.past, new, half_life_s=self.half_life_s)
+        for _ in range(rule.due_halvings(before, self.past.seconds)):
+            self.live = [rule.halve(self._score(s, self.prices[s]), self.live[s]) for s in range(len(self.prices))]
+            self.run.keep(np.logical_or.reduce(self.live))
 
-    def choice(self, prices: Array, prior: Array, prior_weight: float) -> NDArray[np.int64]:
-        """(W,) index into VARIANTS: least log loss over the workload's best, plus the prior (W, V).
+    def choice(self, multiplier: Array | float = 1.0, setting: int = 0) -> NDArray[np.int64]:
+        """(W,) index into VARIANTS: least log loss over the workload's best, plus the prior.
 
-        prices (W,): what a bad share of 1 costs, in ideals.
+        multiplier: on the violation prices, from the error budget's burn.
         """
+        return rule.choose(self._score(setting, self.prices[setting] * multiplier))
+
+    def _score(self, s: int, prices: Array) -> Array:
         loss = rule.losses(self.past, prices)
-        return rule.choose(rule.scores(loss, prior, prior_weight=prior_weight))
+        return rule.scores(loss, self.prior[s], live=self.live[s], prior_weight=self.prior_weight)

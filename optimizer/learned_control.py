@@ -64,7 +64,8 @@ class LearnedControl:
         self.who = [i for i, w in enumerate(cluster.workloads) if scales_on_rps(w) and _price(scenario, i)]
         self.replay = None
         if self.options.replay and self.who:
-            self.replay = family_of(actor, cluster, self.who, self.options, scenario.tick_s, seed)
+            prices, known = self.prices[None, self.who], self.prior[None, self.who]
+            self.replay = family_of(actor, cluster, self.who, prices, known, self.options, scenario.tick_s, seed)
         self.burn = no_burn(len(cluster.workloads))
         self._last = np.zeros(len(cluster.workloads))
         self._seed = seed
@@ -114,8 +115,7 @@ class LearnedControl:
         self._chosen_at = time_s
         if self.options.burn:
             self.burn = moved(self.burn, self.slo)
-        prices = (self.prices * self.burn.multiplier)[self.who]
-        chosen = self.replay.choice(prices, self.prior[self.who], self.options.prior_weight)
+        chosen = self.replay.choice(self.burn.multiplier[self.who])
         memory: dict[str, Any] = {name: list(values) for name, values in self.memory.policy.items()}
         for i, c in zip(self.who, chosen, strict=True):
             memory["told"][i], memory["scaling"][i] = VARIANTS[int(c)]
@@ -131,9 +131,10 @@ def _price(scenario: Scenario, i: int) -> bool:
 
 
 def family_of(
-    actor: Actor, cluster: ClusterSpec, who: Sequence[int], options: Learned, tick_s: float, seed: int
-) -> FamilyReplay:
-    """The replay of workloads `who`, whose HPAs follow requests per second."""
+    actor: Actor, cluster: ClusterSpec, who: Sequence[int], prices: Array, prior: Array, options: Learned,
+    tick_s: float, seed: int,
+) -> FamilyReplay:  # fmt: skip
+    """The replay of workloads `who`, whose HPAs follow requests per second; prices, prior: see FamilyReplay."""
     rows = []
     for i in who:
         w = cluster.workloads[i]
@@ -142,11 +143,14 @@ def family_of(
     return FamilyReplay(
         actor,
         rows,
+        prices,
+        prior,
         beliefs=options.beliefs,
         tick_s=tick_s,
         seed=seed,
         half_life_s=options.half_life_s,
         every_min=max(round(options.period_s / 60.0), 1),
+        prior_weight=options.prior_weight,
     )
 
 

@@ -11,7 +11,6 @@ from numba.core import event, types
 
 from envs.bound_tables import foresee
 from envs.controllers.cluster_autoscaler import ca_loop
-from envs.controllers.karpenter_moves import find_command
 from envs.demand import Demand
 from envs.replay_run import ReplayRun, Rows, cheapest
 from envs.rollout import rollout, unreachable_slos
@@ -99,7 +98,6 @@ def compile_node_autoscalers() -> None:
     """The Cluster Autoscaler's loop, Karpenter's solves and its loops: about half of all there is to compile."""
     sim = _toy()
     view, number, real = sim.view.numba_type, types.int64, types.float64
-    find_command.compile((view, number, number))
     names = ("classes", "topology", "groups", "nodes", "pods", "flow", "ca", "ca_state", "ca_out", "rng")
     ca_loop.compile((*(sim.view.part(name) for name in names), number, real))
     disrupt.compile((view, number, real, number, real))
