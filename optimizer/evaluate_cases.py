@@ -58,7 +58,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Cases:
-    """All cases of an evaluation. digest: of the load and the rule that made services of it; notes: what was left out."""
+    """All cases of an evaluation. digest: of the load and the rule that made it services; notes: what was left out."""
 
     name: str
     cases: tuple[Case, ...]
