@@ -17,7 +17,7 @@ from envs.rollout import rollout, unreachable_slos
 from envs.scenario_file import load_scenario
 from envs.sim.billing import bill_tick
 from envs.sim.cluster_sim import ClusterSim
-from envs.sim.events import run_loops
+from envs.sim.events import run_sync
 from envs.sim.faults import strike
 from envs.sim.jit import cache_dir
 from envs.sim.karpenter import disrupt, provision
@@ -80,7 +80,7 @@ def _exercise() -> None:
     apart.start()
     view, number, real = sim.view.numba_type, types.int64, types.float64
     schedule_pending.compile((view, number, real, number, real))
-    run_loops.compile((view, number, real, number, number, real))
+    run_sync.compile((view, number, real, number, number, real))
     serve_workload.compile((view, number, number, real, number, number, real))
     strike.compile((view, number, number, real, number, real))
     bill_tick.compile((view, number, number, real))
