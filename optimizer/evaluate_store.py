@@ -22,12 +22,12 @@ OURS = (RUNS, "report.html", "results.csv", "results.parquet", "results.json")
 Key = tuple[str, str, int]  # case, policy, number of the setting (0 = its own)
 
 
-def about(digest: str, policies: dict[str, Sequence[Point]]) -> dict[str, Any]:
+def about(cases: str, policies: dict[str, Sequence[Point]]) -> dict[str, Any]:
     """What makes two evaluations the same one."""
     marks = {name: mark for name, points in policies.items() if (mark := bundle_mark(points[0].stack))}
     return {
         **({"bundles": marks} if marks else {}),
-        "cases": digest,
+        "cases": cases,
         "policies": {name: [[p.label, document_of(p.stack)] for p in points] for name, points in policies.items()},
         "version": trimtab_version(),
         "simulator": simulator_hash(),
