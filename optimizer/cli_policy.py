@@ -91,7 +91,7 @@ def verify(
     Example: trimtab policy verify out/train/bundle
     """
     from optimizer.policy_console import print_bundle
-    from optimizer.policy_specs import load
+    from policies.specs import load
 
     bundle = load(folder)
     if as_json:
@@ -110,8 +110,8 @@ def import_bundle(
 
     Example: trimtab policy import out/train/bundle --name web
     """
-    from optimizer.policy_specs import load
     from optimizer.registry import NAME, Registry
+    from policies.specs import load
 
     bundle = load(folder)
     name = name or bundle.manifest.name
@@ -186,7 +186,7 @@ def promote(
 def judge(bundle: Bundle, evaluation: Path | None, candidate: str, champion: str, *, has_champion: bool) -> list[Gate]:
     """All gates that apply. Raises InputError where an evaluation is needed and missing, or is no such file."""
     from optimizer import gates
-    from optimizer.policy_specs import spec_of
+    from policies.specs import spec_of
 
     found = [gates.exported_well(bundle), gates.parity(bundle, *spec_of(bundle.manifest.kind))]
     if not has_champion and evaluation is None:

@@ -101,7 +101,9 @@ def unseen(bundle: Bundle, evaluation: Evaluation) -> Gate:
     judged = [str(trace.get("sha256")) for trace in evaluation.document.get("traces", [])]
     known = sorted({trained[sha] for sha in judged if sha in trained})
     said = f"trained on {len(known)} of them: {', '.join(known[:3])}" if known else "none of them was trained on"
-    return Gate("unseen", not known, f"{len(judged)} traces judged, {said}")
+    sources = evaluation.document.get("trained_on", {}).get(evaluation.candidate) or []
+    beside = f" (but on others of {', '.join(sources)})" if sources and not known else ""
+    return Gate("unseen", not known, f"{len(judged)} traces judged, {said}{beside}")
 
 
 def identity(bundle: Bundle, evaluation: Evaluation) -> Gate:

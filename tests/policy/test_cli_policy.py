@@ -14,8 +14,8 @@ import pytest
 from typer.testing import CliRunner
 
 from envs.errors import InputError
-from optimizer import policy_specs
 from optimizer.cli import app
+from policies import specs
 from policies.manifest import ModelFile, TraceUsed
 from tests.policies import bundles
 from tests.policy.test_gates import document
@@ -38,7 +38,7 @@ def policy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_database: byte
     """Runs `trimtab policy ...` in an empty folder, where the test's small bundles are of this version's spec."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.setattr(policy_specs, "spec_of", lambda kind: (bundles.FEATURES, bundles.ACTIONS))
+    monkeypatch.setattr(specs, "spec_of", lambda kind: (bundles.FEATURES, bundles.ACTIONS))
     (tmp_path / "mlflow.db").write_bytes(empty_database)
 
     def run(*words: object) -> str:
@@ -125,7 +125,7 @@ def test_bytes_that_are_not_what_was_registered_are_never_used(policy, tmp_path)
 
 
 def test_a_bundle_for_another_encoder_is_not_registered(policy, tmp_path, monkeypatch):
-    monkeypatch.setattr(policy_specs, "spec_of", lambda kind: (bundles.FEATURES[:2], bundles.ACTIONS))
+    monkeypatch.setattr(specs, "spec_of", lambda kind: (bundles.FEATURES[:2], bundles.ACTIONS))
     with pytest.raises(InputError, match="3 columns there, 2 here"):
         policy("import", make(tmp_path / "one"))
     assert "There are no policies yet" in policy("list")
@@ -177,9 +177,9 @@ def test_other_models_of_the_same_mlflow_are_left_out(policy, tmp_path):
 def test_verify_loads_no_mlflow(tmp_path):
     make(tmp_path / "one")
     code = (
-        "import sys; from optimizer import policy_specs; from optimizer.cli import app; from typer.testing import "
+        "import sys; from policies import specs; from optimizer.cli import app; from typer.testing import "
         "CliRunner; from tests.policies import bundles; import optimizer.cli_policy\n"
-        "policy_specs.spec_of = lambda kind: (bundles.FEATURES, bundles.ACTIONS)\n"
+        "specs.spec_of = lambda kind: (bundles.FEATURES, bundles.ACTIONS)\n"
         f"done = CliRunner().invoke(app, ['policy', 'verify', {str(tmp_path / 'one')!r}])\n"
         "print(done.exit_code, [m for m in ('mlflow', 'torch', 'pandas') if m in sys.modules])"
     )
