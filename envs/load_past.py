@@ -42,6 +42,10 @@ class LoadPast:
         self._ring[self._next] = rates
         self._next = (self._next + 1) % KEPT_MIN
 
+    def newest(self) -> Array:
+        """(n,) requests/s of the minute that was pushed last."""
+        return self._ago(0).astype(np.float64)
+
     def read(self) -> Array:
         """(n, len(PAST)) requests/s in the order of PAST, as of now; NaN where nothing was measured."""
         lags = [self._ago(m) for m in LAGS_MIN]

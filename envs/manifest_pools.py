@@ -11,10 +11,11 @@ from envs.cluster import ZONE_KEY, InstanceType
 from envs.errors import InputError
 from envs.manifest_files import Body, Manifest
 from envs.manifest_pods import Notes, Sums, read_requirements
-from envs.matching import Requirement, matches_labels
+from envs.matching import Operator, Requirement, matches_labels
 from envs.quantities import format_cpu, format_memory, parse_cpu, parse_memory, parse_quantity
 from envs.scenario_writer import guess
 
+_BOUNDS: dict[str, tuple[Operator, int]] = {"Gte": ("Gt", -1), "Lte": ("Lt", 1)}
 MAX_TYPES = 12  # of a pool whose requirements are open: more groups cost time and change little
 TYPE_KEY = "node.kubernetes.io/instance-type"
 CAPACITY_KEY = "karpenter.sh/capacity-type"
@@ -52,7 +53,8 @@ def type_labels(machine: InstanceType) -> Mapping[str, str]:
 def node_pool(manifest: Manifest, machines: Sequence[InstanceType], notes: Notes) -> dict[str, Any]:
     """A NodePool as document fields. Raises InputError when no instance type meets its requirements."""
     template = manifest.spec.at("template", "spec")
-    requirements = read_requirements(template.children("requirements"))
+    terms = template.children("requirements")
+    requirements = [_requirement(term) for term in terms]
     labels = manifest.spec.at("template", "metadata").texts("labels")
     names, about_types = _types(manifest, requirements, machines, labels, notes)
     zones = _values(requirements, ZONE_KEY)
@@ -60,6 +62,11 @@ def node_pool(manifest: Manifest, machines: Sequence[InstanceType], notes: Notes
     fields["instance_types"] = guess(names, about_types) if about_types else names
     fields["zones"] = zones or guess(["zone-a", "zone-b", "zone-c"], "no zone requirement; three zones")
     fields |= _capacity_types(manifest, requirements, [m for m in machines if m.name in names], notes)
+    for term in terms:
+        if (least := term.whole("minValues", 0)) > 1:
+            notes.add(
+                manifest.title, f"minValues {least} of {term.text('key')} is left out: a launch may narrow to one"
+            )
     fields |= _limits(manifest, [m for m in machines if m.name in names], notes)
     fields["initial_nodes"] = guess(1, "nodes at the start")
     if labels:
@@ -69,6 +76,18 @@ def node_pool(manifest: Manifest, machines: Sequence[InstanceType], notes: Notes
     if weight := manifest.spec.whole("weight", 0):
         fields["weight"] = weight
     return fields | _disruption(manifest)
+
+
+def _requirement(term: Body) -> Requirement:
+    """One requirement; Gte and Lte, which only NodePools know, as Gt and Lt of the whole number beside."""
+    near = _BOUNDS.get(term.text("operator", "In"))
+    if near is None:
+        return read_requirements([term])[0]
+    values = term.words("values")
+    if len(values) != 1 or not values[0].isdecimal():
+        raise term.error("values", values, "must be one whole number")
+    operator, step = near
+    return Requirement(term.text("key"), operator, (str(int(values[0]) + step),))
 
 
 def guessed_pool(

@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 
 from envs.action import Plan, Targets
 from envs.observation import encode
+from envs.rollout_batch import BAD
 from envs.scenario import Scenario
 from envs.sim import flow as f
 from envs.sim.exchange import apply_plan, take_snapshot
 from envs.snapshot import Snapshot
 from envs.stack import Stack
-from envs.workload_batch import BAD, WorkloadBatch
+from envs.workload_batch import WorkloadBatch
 
 
 class SteeredCluster:

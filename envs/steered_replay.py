@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.load_past import LoadPast
-from envs.observation import RowSignals, encode_rows, row_spec
+from envs.observation import RowSignals, RowSpec, encode_rows, row_spec
 from envs.plain import Array
 from envs.replay_run import ReplayRun, Rows
-from envs.set_point_action import base_set_points, set_points
+from envs.set_point_action import LONGEST_S, base_set_points, set_points
+from envs.stack import HpaBehavior, HpaSpec, ScalingRules
 
 MINUTE_S = 60.0
 Act = Callable[[NDArray[np.float32]], NDArray[np.float64]]
@@ -37,7 +38,7 @@ class SteeredReplay:
         B = len(beliefs)
         self.shape = (W, V, B)
         spread = tuple(np.tile(beliefs, V).tolist())
-        self._cases = [replace(r, settings=r.settings[:1] * (V * B), beliefs=spread) for r in rows]
+        self._cases = [replace(r, settings=(_roomy(r.settings[0]),) * (V * B), beliefs=spread) for r in rows]
         self._run: ReplayRun | None = None
         self._spec = row_spec([r.workload for r in rows for _ in range(V * B)])
         self._told = np.repeat(told.ravel(), B)
@@ -46,6 +47,13 @@ class SteeredReplay:
         self._share = share * self._scaling
         self._past = LoadPast(W)
         self._minute, self._bad, self._offered = 0, np.zeros(W * V * B), np.zeros(W)
+        self._rows = np.arange(W * V * B)  # those that are run
+        self._live = np.ones((W, V), np.bool_)
+
+    def keep(self, live: NDArray[np.bool_]) -> None:
+        """Run only these variants (W, V) from now on; what was dropped does not come back."""
+        self._live = self._live & live
+        self._rows = np.flatnonzero(np.repeat(self._live.ravel(), self.shape[2]))
 
     def advance(self, rates: Array) -> tuple[Array, Array]:
         """(minutes, W) measured requests/s, oldest first: (dollars, bad requests), each (W, V, B)."""
@@ -61,9 +69,12 @@ class SteeredReplay:
             cases = [replace(c, first_rps=float(rps)) for c, rps in zip(self._cases, rates, strict=True)]
             self._run = ReplayRun(cases, tick_s=self._tick_s, seed=self._seed)
         elif self._minute % self._every == 0:
-            action = self._act(encode_rows(self._signals(self._run), self._spec))
-            self._share, self._window_s = set_points(action, self._told, self._scaling)
+            rows = self._rows
+            spec = RowSpec(*(column[rows] for column in self._spec))
+            action = self._act(encode_rows(self._signals(self._run, rows), spec))
+            self._share[rows], self._window_s[rows] = set_points(action, self._told[rows], self._scaling[rows])
         W = self.shape[0]
+        self._run.live[...] = np.repeat(self._live, self.shape[2], axis=1)
         self._run.steer(self._share.reshape(W, -1), self._window_s.reshape(W, -1))
         ticks = max(round(MINUTE_S / self._tick_s), 1)
         spent = self._run.advance(np.repeat(rates[None] * self._tick_s, ticks, axis=0))
@@ -72,19 +83,24 @@ class SteeredReplay:
         self._bad, self._offered = spent.bad.ravel(), rates * MINUTE_S
         return spent.usd.reshape(self.shape), spent.bad.reshape(self.shape)
 
-    def _signals(self, run: ReplayRun) -> RowSignals:
-        width = self.shape[1] * self.shape[2]
-        replicas, ready, starting = (np.asarray(x.ravel(), np.float64) for x in run.counts)
-        offered = np.repeat(self._offered, width)
+    def _signals(self, run: ReplayRun, rows: NDArray[np.intp]) -> RowSignals:
+        workload = rows // (self.shape[1] * self.shape[2])
+        replicas, ready, starting = (np.asarray(x.ravel()[rows], np.float64) for x in run.counts)
+        offered = self._offered[workload]
         return RowSignals(
             offered_rps=offered / MINUTE_S,
-            past_rps=np.repeat(self._past.read(), width, axis=0),
+            past_rps=self._past.read()[workload],
             ready=ready,
             desired=replicas,
             starting=starting,
             pending=np.zeros(len(ready)),
-            error_share=np.where(offered > 0.0, np.minimum(self._bad / np.maximum(offered, 1e-9), 1.0), np.nan),
-            hpa_target=self._share * self._spec.capacity_rps,
-            window_down_s=self._window_s,
-            violation_price=self._told,
+            error_share=np.where(offered > 0.0, np.minimum(self._bad[rows] / np.maximum(offered, 1e-9), 1.0), np.nan),
+            hpa_target=self._share[rows] * self._spec.capacity_rps[rows],
+            window_down_s=self._window_s[rows],
+            violation_price=self._told[rows],
         )
+
+
+def _roomy(spec: HpaSpec) -> HpaSpec:
+    """The HPA with the longest window: memory is laid out for what a step may write later."""
+    return replace(spec, behavior=HpaBehavior(scale_down=ScalingRules(stabilization_s=int(LONGEST_S))))

@@ -18,6 +18,7 @@ from envs.observation import RowSignals, RowSpec, row_spec
 from envs.plain import Array
 from envs.replay_run import cheapest
 from envs.rollout import case_of
+from envs.rollout_batch import BAD
 from envs.scenario import Scenario, TraceDemand
 from envs.set_point_action import set_points
 from envs.sim import flow as f
@@ -29,7 +30,6 @@ from envs.steered import steered
 
 MINUTE_S = 60.0
 AHEAD = 256  # ticks of load made at once
-BAD = (f.BAD_SATURATED, f.BAD_STARTING, f.BAD_NO_NODE)
 
 
 @dataclass(frozen=True)
@@ -126,9 +126,12 @@ class WorkloadBatch:
             violation_price=self.prices,
         )
 
-    def step(self, action: Array) -> Terms:
-        """Set-points for the next period, and what it cost. action (N, 2), see envs.set_point_action."""
-        self.share, self.window_s = set_points(action, self.prices)
+    def step(self, action: Array, *, told: Array | None = None, scaling: Array | float = 1.0) -> Terms:
+        """Set-points for the next period, and what it cost. action (N, 2), told, scaling: see envs.set_point_action.
+
+        told: the violation price whose base is moved; default each row's own.
+        """
+        self.share, self.window_s = set_points(action, self.prices if told is None else told, scaling)
         self._write()
         self.run_period()
         return self._terms()

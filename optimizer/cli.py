@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
+from importlib.metadata import entry_points
 
 import typer
 
 from envs.errors import InputError
-from optimizer import cli_calibrate, cli_evaluate, cli_prices, cli_scenario, cli_tune, cli_whatif
+from optimizer import cli_calibrate, cli_evaluate, cli_policy, cli_prices, cli_scenario, cli_tune, cli_whatif
 
 app = typer.Typer(
     name="trimtab",
@@ -23,6 +24,20 @@ cli_evaluate.register(app)
 cli_calibrate.register(app)
 app.add_typer(cli_scenario.app, name="scenario")
 app.add_typer(cli_prices.app, name="prices")
+app.add_typer(cli_policy.app, name="policy")
+COMMANDS = "trimtab.commands"  # entry points: a function that takes the application and adds a command, lazily
+
+
+def register_commands() -> None:
+    """Commands of other packages, such as training's, which this one may not import. Each name once."""
+    for name, entry in sorted({entry.name: entry for entry in entry_points(group=COMMANDS)}.items()):
+        try:
+            entry.load()(app)
+        except Exception as error:
+            typer.echo(f"trimtab: the command {name} is left out: {type(error).__name__}: {error}", err=True)
+
+
+register_commands()
 
 
 @app.command("setup")

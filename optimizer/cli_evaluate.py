@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -29,6 +30,10 @@ Example: on the training suite that ships, three seeds, as JSON
 
     trimtab evaluate --policies hpa-tuned,rps-tuned --suite train --seeds 3 --json figures.json
 
+Example: the robustness suite, in which one thing goes wrong at a time
+
+    trimtab evaluate --policies hpa-tuned,karpenter-balanced --suite robustness --out robust
+
 Ctrl-C keeps what is finished in --out; the same command with --resume goes on from there.
 """
 
@@ -40,7 +45,9 @@ def register(app: typer.Typer) -> None:
 
 def evaluate(
     policies: Annotated[str, typer.Option(help="Stacks by name or file: a,b,c. The last is compared with the others.")],
-    suite: Annotated[str, typer.Option(help="A suite (train, robustness), a suite file, or a scenario.")] = "",
+    suite: Annotated[
+        str, typer.Option(help="A suite (train, robustness; of traces: dev, validation), a suite file, or a scenario.")
+    ] = "",
     load_dir: Annotated[Path | None, typer.Option(help="A folder of recorded load.")] = None,
     seeds: Annotated[
         int, typer.Option(help="Seeds of each case: other windows of a trace, other noise and delays.")
@@ -49,6 +56,7 @@ def evaluate(
     services: Annotated[int, typer.Option(help="Services of a cluster on a trace.")] = 5,
     kinds: Annotated[str, typer.Option(help="Cases of a trace: cluster, alone, or both.")] = "cluster,alone",
     sweep: Annotated[int, typer.Option(help="Settings of each frontier; 0: own settings only.")] = 8,
+    sweep_last: Annotated[int | None, typer.Option(help="Likewise of the last policy. Default: as --sweep.")] = None,
     bound: Annotated[bool, typer.Option("--bound", help="Add what perfect foresight would have paid.")] = False,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write every figure to this file.")] = None,
     out: Annotated[
@@ -57,6 +65,7 @@ def evaluate(
     jobs: Annotated[int | None, typer.Option(help="Processes. Default: every core. Changes no number.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted evaluation.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Start afresh in a folder of a former evaluation.")] = False,
+    report: Annotated[bool, typer.Option("--report/--no-report", help="Write report.html into --out.")] = True,
 ) -> None:
     from optimizer import evaluate as engine
     from optimizer.evaluate_progress import ProgressBar
@@ -68,8 +77,8 @@ def evaluate(
         try:
             result = engine.evaluate(
                 names, load_dir=load_dir, suite=suite or None, seeds=seeds, days=days, services=services,
-                kinds=_kinds(kinds), sweep=sweep, bound=bound, out=out, resume=resume, force=force, jobs=jobs,
-                progress=bar,
+                kinds=_kinds(kinds), sweep=sweep, sweep_last=sweep_last, bound=bound, out=out, resume=resume,
+                force=force, jobs=jobs, progress=bar,
             )  # fmt: skip
         except KeyboardInterrupt:
             bar.stop()
@@ -85,7 +94,22 @@ def evaluate(
     if out is not None:
         from optimizer.evaluate_files import write_files
 
-        typer.echo(f"\nIn {out}: " + ", ".join(write_files(result, out)))
+        command = _command(policies, suite, load_dir, seeds=seeds, days=days, services=services, sweep=sweep)
+        typer.echo(f"\nIn {out}: " + ", ".join(write_files(result, out, command=command, report=report)))
+
+
+def _command(
+    policies: str, suite: str, load_dir: Path | None, *, seeds: int, days: float | None, services: int, sweep: int
+) -> str:
+    """The command that gives the same numbers; where they go and on how many cores is left out."""
+    words = ["trimtab", "evaluate", "--policies", policies]
+    words += ["--suite", suite] if suite else []
+    words += ["--load-dir", str(load_dir)] if load_dir is not None else []
+    words += ["--seeds", str(seeds)] if seeds != 1 else []
+    words += ["--days", f"{days:g}"] if days is not None else []
+    words += ["--services", str(services)] if services != 5 else []
+    words += ["--sweep", str(sweep)] if sweep != 8 else []
+    return shlex.join(words)
 
 
 def _kinds(text: str) -> list[Kind]:

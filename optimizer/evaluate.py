@@ -49,6 +49,7 @@ def evaluate(
     services: int = 5,
     kinds: Sequence[Kind] = KINDS,
     sweep: int = SETTINGS,
+    sweep_last: int | None = None,
     bound: bool = False,
     out: str | Path | None = None,
     resume: bool = False,
@@ -58,9 +59,10 @@ def evaluate(
 ) -> Evaluation:
     """Run every policy and its frontier on every case, and compare each pair.
 
-    policies: stack names, files or Stacks; at least one. load_dir: a folder of traces; or suite: a suite's name or
-    file. days: judged ones (default 3; of a suite its entries' own). services: of a cluster case. sweep: settings of
-    each frontier, 0 for none. out: folder for runs, so that `resume` can go on; None keeps nothing.
+    policies: stack names, files or Stacks; at least one. load_dir: a folder of traces; suite: a suite's name or
+    file; one of the two, both for a suite of traces. days: judged ones (default 3; of a suite its entries' own).
+    services: of a cluster case. sweep: settings of each frontier, 0 for none; sweep_last: of the last policy's.
+    out: folder for runs, so that `resume` can go on; None keeps nothing.
 
     More than one job spawns processes: a script calls this under `if __name__ == "__main__"`.
     Raises InputError on bad input (nothing is written) and KeyboardInterrupt on Ctrl-C (finished runs stay in `out`).
@@ -68,11 +70,16 @@ def evaluate(
     _check(seeds=seeds, days=days, services=services, jobs=jobs)
     stacks = _stacks(policies)
     cases = wanted_cases(load_dir, suite, seeds=seeds, days=days, services=services, kinds=kinds)
-    plan = Plan(cases, {name: tuple(sweep_of(stack, sweep)) for name, stack in stacks.items()})
+    settings = dict.fromkeys(stacks, sweep)
+    if sweep_last is not None:
+        settings[next(reversed(stacks))] = sweep_last
+    plan = Plan(cases, {name: tuple(sweep_of(stack, settings[name])) for name, stack in stacks.items()})
     place = None if out is None else Path(out)
     if place is not None:
         claim_folder(place, resume=resume, force=force)
-    runs = RunFile(None if place is None else place / RUNS, about(cases.digest, dict(plan.policies)), resume=resume)
+    runs = RunFile(
+        None if place is None else place / RUNS, about(cases.fingerprint, dict(plan.policies)), resume=resume
+    )
     run_all(plan, runs, jobs=jobs, progress=progress)
     if bound:
         add_bounds(plan, runs, progress)
@@ -108,25 +115,28 @@ def wanted_cases(
 ) -> Cases:  # fmt: skip
     """The cases of a folder, of a suite, or of a suite of traces that lie in a folder."""
     from optimizer.evaluate_cases import cases_of_suite, cases_of_traces
+    from optimizer.evaluate_suites import is_trace_suite, load_trace_suite, traces_of
     from optimizer.evaluate_traces import read_folder
 
+    of_traces = suite is not None and is_trace_suite(suite)
     if load_dir is None:
         if suite is None:
             raise InputError(None, "--suite", None, "say what to evaluate on: --suite NAME or --load-dir DIR")
+        if of_traces:
+            raise InputError(None, "--load-dir", None, f"{suite} is a suite of traces: say in which folder they lie")
         from envs.suite import load_suite
 
         return cases_of_suite(load_suite(suite), seeds=seeds, days=days)
-    if suite is not None:
-        raise InputError(None, "--suite", suite, "give one of --suite and --load-dir")
-    traces, notes = read_folder(Path(load_dir))
+    if suite is not None and not of_traces:
+        raise InputError(None, "--suite", suite, "holds scenarios, no traces: leave out --load-dir, or the suite")
+    folder = Path(load_dir)
+    traces, notes = traces_of(load_trace_suite(suite), folder) if suite is not None else read_folder(folder)
     cases = cases_of_traces(
-        Path(load_dir).name or "load", traces, seeds=seeds, days=days or JUDGED_DAYS, services=services, kinds=kinds,
+        suite or folder.name or "load", traces, seeds=seeds, days=days or JUDGED_DAYS, services=services, kinds=kinds,
         notes=notes,
     )  # fmt: skip
     if not cases.cases:
-        raise InputError(
-            Path(load_dir), "--load-dir", str(load_dir), "no trace can be judged: " + "; ".join(cases.notes)
-        )
+        raise InputError(folder, "--load-dir", str(folder), "no trace can be judged: " + "; ".join(cases.notes))
     return cases
 
 

@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -23,6 +24,7 @@ from optimizer.evaluate_traces import MAX_GAP_S, Recorded
 
 Kind = Literal["cluster", "alone"]
 KINDS: tuple[Kind, ...] = ("cluster", "alone")
+SHIPPED = {"aiops2018_demo.csv.gz": "AIOps 2018 KPI (NetMan)", "nab_demo.csv.gz": "NAB realTweets"}
 DAY_S, ROW_S = 86_400.0, 300.0
 HISTORY_S = 2 * DAY_S  # simulated before the judged days
 JUDGED_DAYS = 3.0
@@ -56,13 +58,19 @@ class Case:
 
 @dataclass(frozen=True)
 class Cases:
-    """All cases of an evaluation. digest: of every number and byte that they are made of; notes: what was left out."""
+    """All cases of an evaluation. digest: of the load and the rule that made it services; notes: what was left out."""
 
     name: str
     cases: tuple[Case, ...]
     digest: str
     notes: tuple[str, ...]
     traces: tuple[tuple[str, str, str], ...] = ()  # (source, name, sha256) of each trace
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the load and of how it is cut into cases: two evaluations that share it ran on the same."""
+        shape = [(c.key, c.scenario.horizon_s, c.judged_from_s, len(c.scenario.demand)) for c in self.cases]
+        return hashlib.sha256(repr((self.digest, shape)).encode()).hexdigest()[:16]
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -85,7 +93,7 @@ def cases_of_traces(
                 break
             out += [_case(trace, mates, kind, seed, window, services if kind == "cluster" else 1) for kind in kinds]
     about = tuple((t.source, t.name, t.sha256) for t in traces)
-    digest = hashlib.sha256(repr((RULE, about, seeds, days, services, tuple(kinds))).encode()).hexdigest()[:16]
+    digest = hashlib.sha256(repr((RULE, about)).encode()).hexdigest()[:16]
     return Cases(name, tuple(out), digest, tuple(said), about)
 
 
@@ -97,7 +105,18 @@ def cases_of_suite(suite: Suite, *, seeds: int, days: float | None = None) -> Ca
         scenario = replace(entry.scenario, horizon_s=min(length_s, entry.scenario.horizon_s))
         name = entry.scenario.name
         out += [Case(name, name, "cluster", entry.seed + k, scenario, 0.0) for k in range(seeds)]
-    return Cases(suite.name, tuple(out), suite.digest, ())
+    return Cases(suite.name, tuple(out), suite.digest, (), tuple(_loads(suite)))
+
+
+def _loads(suite: Suite) -> list[tuple[str, str, str]]:
+    """(scenario, source of one of its load files, the file's SHA-256)."""
+    pairs = {(e.scenario.name, d.path) for e in suite.entries for d in e.scenario.demand if isinstance(d, TraceDemand)}
+    return sorted((name, source_of(p), hashlib.sha256(p.read_bytes()).hexdigest()) for name, p in pairs)
+
+
+def source_of(path: Path) -> str:
+    """The source of a load file that ships, as manifests of the full recordings call it; else its name."""
+    return SHIPPED.get(path.name, path.name)
 
 
 @dataclass(frozen=True)

@@ -107,7 +107,7 @@ def pair_table(result: Evaluation, view: View, title: str) -> Table:
                 difference(a.equal_slo),
                 f"{difference(a.hindsight)} ({a.hindsight_traces})",
                 difference(a.attained),
-                _signed(a.point),
+                signed(a.point),
                 difference(a.weighted[100.0]),
                 difference(a.weighted[1000.0]),
                 percent(a.improved[100.0].value, 0),
@@ -120,13 +120,14 @@ def difference(found: Estimate) -> str:
     """−7.1 % [−9.0, −5.2]."""
     if not math.isfinite(found.value):
         return "no overlap"
-    text = _signed(found.value)
+    text = signed(found.value)
     if math.isfinite(found.low):
         text += f" [{100 * found.low:+.1f}, {100 * found.high:+.1f}]".replace("-", "−")
     return text
 
 
-def _signed(value: float) -> str:
+def signed(value: float) -> str:
+    """A share with its sign; a dash for none."""
     return f"{100 * value:+.1f} %".replace("-", "−") if math.isfinite(value) else "—"
 
 

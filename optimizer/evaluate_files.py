@@ -8,15 +8,18 @@ from typing import Any
 
 from optimizer.evaluate import Evaluation
 from optimizer.evaluate_json import document
+from optimizer.evaluate_report import render
 
 
-def write_files(result: Evaluation, out: Path) -> list[str]:
-    """results.csv, results.parquet and results.json in `out`; their names."""
+def write_files(result: Evaluation, out: Path, *, command: str = "", report: bool = True) -> list[str]:
+    """report.html, results.csv, results.parquet and results.json in `out`; their names."""
     table = results_table(result)
     table.to_csv(out / "results.csv", index=False, lineterminator="\n")
     table.to_parquet(out / "results.parquet", index=False)
     _whole(out / "results.json", document(result))
-    return ["results.json", "results.csv", "results.parquet", "runs.jsonl"]
+    if report:
+        _whole(out / "report.html", render(result, command))
+    return [*(["report.html"] if report else []), "results.json", "results.csv", "results.parquet", "runs.jsonl"]
 
 
 def results_table(result: Evaluation) -> Any:

@@ -10,6 +10,7 @@ from typing import Any
 from optimizer.evaluate import Evaluation
 from optimizer.evaluate_results import OVERALL, Against, Totals, View
 from optimizer.evaluate_statistics import Estimate
+from optimizer.stack_bundle import networks
 
 SCHEMA = "trimtab.evaluate/1"
 
@@ -34,6 +35,7 @@ def as_dict(result: Evaluation) -> dict[str, Any]:
         "notes": list(cases.notes),
         "traces": [{"source": s, "trace": t, "sha256": h} for s, t, h in cases.traces],
         "kind": kinds[0],
+        "bundles": networks({name: points[0].stack for name, points in result.plan.policies.items()}),
         "trained_on": {policy: sorted(found) for policy, found in result.seen.items()},
         "uses_hindsight": sorted(result.hindsight),
         **_view(result.views[kinds[0]]),

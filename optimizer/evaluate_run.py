@@ -39,6 +39,10 @@ def run_case(case: Case, stacks: Sequence[Stack]) -> list[Run]:
         from optimizer.evaluate_replay import run_replays
 
         return run_replays(case, stacks)
+    from optimizer.evaluate_learned import one_batch, run_settings
+
+    if one_batch(case, stacks):
+        return [Run(j.outcome, j.churn, n, 1e3 * s / max(n, 1)) for j, n, s in run_settings(case, stacks)]
     return [run_alone(case, stack) for stack in stacks]
 
 

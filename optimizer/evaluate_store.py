@@ -14,6 +14,7 @@ from envs.stack_file import document_of
 from optimizer.evaluate_run import Run
 from optimizer.evaluate_sweep import Point
 from optimizer.grid import simulator_hash, trimtab_version
+from optimizer.stack_bundle import bundle_mark
 from optimizer.tune_trials import outcome_from
 
 RUNS = "runs.jsonl"
@@ -21,10 +22,12 @@ OURS = (RUNS, "report.html", "results.csv", "results.parquet", "results.json")
 Key = tuple[str, str, int]  # case, policy, number of the setting (0 = its own)
 
 
-def about(digest: str, policies: dict[str, Sequence[Point]]) -> dict[str, Any]:
+def about(cases: str, policies: dict[str, Sequence[Point]]) -> dict[str, Any]:
     """What makes two evaluations the same one."""
+    marks = {name: mark for name, points in policies.items() if (mark := bundle_mark(points[0].stack))}
     return {
-        "cases": digest,
+        **({"bundles": marks} if marks else {}),
+        "cases": cases,
         "policies": {name: [[p.label, document_of(p.stack)] for p in points] for name, points in policies.items()},
         "version": trimtab_version(),
         "simulator": simulator_hash(),

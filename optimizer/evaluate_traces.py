@@ -50,15 +50,16 @@ class Recorded:
         return bool(len(hours)) and float(hours.mean()) >= ALIVE * self.typical
 
 
-def read_folder(folder: Path) -> tuple[list[Recorded], list[str]]:
-    """(usable series by source and name, one line for each that is skipped).
+def read_folder(folder: Path, *, only: frozenset[str] | None = None) -> tuple[list[Recorded], list[str]]:
+    """(usable series by source and name, one line for each that is skipped). only: files of these names.
 
     Raises InputError for a folder without load files, a broken manifest, or a file that cannot be read.
     """
     if not folder.is_dir():
         raise InputError(folder, "--load-dir", str(folder), "no such folder")
     files = sorted(p for p in folder.iterdir() if p.name.endswith(SUFFIXES) and p.name != "manifest.csv")
-    if not files:
+    files = [p for p in files if only is None or stem(p) in only]
+    if not files and only is None:
         raise InputError(folder, "--load-dir", str(folder), "put at least one CSV, CSV.gz or Parquet file there")
     manifest = read_manifest(folder / "manifest.csv")
     kept: list[Recorded] = []

@@ -1,7 +1,7 @@
 """What a stack was tuned or trained on, so that nobody is scored on its own homework without the table saying so.
 
-A stack file that `trimtab tune` wrote names its suite in its head; a bundle names its traces in manifest.json; both
-may say `trained_on:`. What says nothing was not fitted to data.
+A stack file that `trimtab tune` wrote names its suite in its head; a bundle names its traces under `data` in
+manifest.json. What says nothing was not fitted to data.
 """
 
 from __future__ import annotations
@@ -14,14 +14,12 @@ from typing import Any
 
 from envs.errors import InputError
 from envs.scenario import TraceDemand
-from envs.stack_file import stack_path
+from envs.stack_file import load_stack, stack_path
 from envs.suite import Suite, load_suite, suite_names
-from optimizer.evaluate_cases import Cases
+from optimizer.evaluate_cases import Cases, source_of
 
 _HEAD = re.compile(r"^#.*\bSuite (\S+) \(digest ([0-9a-f]+)\)")
-# Load files that ship, under the source names that manifests of the full recordings use.
-SHIPPED = {"aiops2018_demo.csv.gz": "AIOps 2018 KPI (NetMan)", "nab_demo.csv.gz": "NAB realTweets"}
-_KEYS = ("trained_on", "sources", "data", "traces")
+_KEYS = ("trained_on", "data")
 
 
 def trained_on(name_or_path: str | Path) -> frozenset[str]:
@@ -36,14 +34,15 @@ def trained_on(name_or_path: str | Path) -> frozenset[str]:
         head = _HEAD.match(line)
         if head:
             found |= _of_suite(head.group(1))
-    for manifest in _manifests(path, lines):
+    manifest = _bundle_manifest(name_or_path)
+    if manifest is not None:
         found |= named_in(manifest)
     return frozenset(text.lower() for text in found)
 
 
 def seen(trained: frozenset[str], cases: Cases) -> frozenset[str]:
-    """Sources among the cases that a stack has seen: by the source's name, or by a trace's checksum."""
-    by_sum = {source for source, _, sha in cases.traces if sha in trained}
+    """Sources among the cases that a stack has seen: by the source's name, a trace's name, or its checksum."""
+    by_sum = {source for source, name, sha in cases.traces if sha in trained or name.lower() in trained}
     return frozenset({s for s in cases.sources if s.lower() in trained} | by_sum)
 
 
@@ -69,15 +68,14 @@ def _texts(value: Any) -> Iterable[str]:
             yield from _texts(one)
 
 
-def _manifests(path: Path, lines: Iterable[str]) -> list[Path]:
-    """manifest.json of the bundles that a stack file names (`bundle: folder`), relative to it or to the package."""
-    package = Path(__file__).parents[1]
-    names = [
-        m.group(1) for line in lines if (m := re.match(r"^\s*(?:bundle|policy):\s*[\"']?([^\"'#]+?)[\"']?\s*$", line))
-    ]
-    roots = (path.parent, package, package / "policies" / "pretrained", package / "policies")
-    found = [root / name / "manifest.json" for name in names for root in roots]
-    return [one for one in found if one.is_file()]
+def _bundle_manifest(name_or_path: str | Path) -> Path | None:
+    """manifest.json of the bundle that a stack's network comes from; None for a stack without one."""
+    stack = load_stack(name_or_path)
+    if stack.learned is None:
+        return None
+    from optimizer.learned_stack import bundle_path
+
+    return bundle_path(stack.learned.bundle) / "manifest.json"
 
 
 def _of_suite(name: str) -> set[str]:
@@ -88,5 +86,5 @@ def _of_suite(name: str) -> set[str]:
 
 
 def sources_of(suite: Suite) -> set[str]:
-    paths = {d.path.name for e in suite.entries for d in e.scenario.demand if isinstance(d, TraceDemand)}
-    return {SHIPPED.get(name, name) for name in paths}
+    """Of the recorded load in it."""
+    return {source_of(d.path) for e in suite.entries for d in e.scenario.demand if isinstance(d, TraceDemand)}

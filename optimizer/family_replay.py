@@ -19,8 +19,10 @@ from policies.learned import Actor, answer
 
 
 class FamilyReplay:
-    """W workloads with their HPAs on requests per second. prices (W,): what their violations cost.
+    """W workloads with their HPAs on requests per second.
 
+    prices (S, W): what a bad share of 1 costs, in ideals, in each of S settings that share one replay.
+    prior (S, W, V): mean log-regret of the variants on the training fleet.
     every_min: how often a row's set-points move, as often as the live policy's.
     """
 
@@ -29,33 +31,47 @@ class FamilyReplay:
         actor: Actor,
         rows: Sequence[Rows],
         prices: Array,
+        prior: Array,
         *,
         beliefs: Sequence[float],
         tick_s: float,
         seed: int = 0,
         half_life_s: float = rule.HALF_LIFE_S,
         every_min: int = 1,
+        prior_weight: float = rule.PRIOR_WEIGHT,
     ) -> None:
-        self.prices, self.half_life_s = prices, half_life_s
-        told, scaling = told_prices(prices), variant_scalings()
+        self.prices, self.prior, self.prior_weight = prices, prior, prior_weight
+        self.half_life_s = half_life_s
+        told, scaling = told_prices(len(rows)), variant_scalings()
         self.run = SteeredReplay(
             partial(answer, actor), rows, told, scaling, beliefs=beliefs, tick_s=tick_s, seed=seed, every=every_min
         )
         usd = [r.workload.service.cpu_s_per_request * r.price.usd_per_core_h / 3600.0 for r in rows]
         self.ideal_usd = np.array(usd)
         self.past = rule.no_past(*self.run.shape)
+        self.live = [np.ones(self.run.shape[:2], np.bool_) for _ in prices]
 
     def extend(self, rates: Array) -> None:
-        """(minutes, W) measured requests/s join the past, oldest first."""
+        """(minutes, W) measured requests/s join the past, oldest first; the field is halved where that is due.
+
+        A setting drops the worse half of its variants after 2, 4 and 8 days; those that every setting has dropped
+        are not run any more.
+        """
         usd, bad = self.run.advance(rates)
-        offered = rates.sum(axis=0) * MINUTE_S
+        offered, before = rates.sum(axis=0) * MINUTE_S, self.past.seconds
         new = rule.Past(usd, bad, offered * self.ideal_usd, offered, len(rates) * MINUTE_S)
         self.past = rule.later(self.past, new, half_life_s=self.half_life_s)
+        for _ in range(rule.due_halvings(before, self.past.seconds)):
+            self.live = [rule.halve(self._score(s, self.prices[s]), self.live[s]) for s in range(len(self.prices))]
+            self.run.keep(np.logical_or.reduce(self.live))
 
-    def choice(self, prior: Array, prior_weight: float, multiplier: Array | float = 1.0) -> NDArray[np.int64]:
-        """(W,) index into VARIANTS: least log loss over the workload's best, plus the prior (W, V).
+    def choice(self, multiplier: Array | float = 1.0, setting: int = 0) -> NDArray[np.int64]:
+        """(W,) index into VARIANTS: least log loss over the workload's best, plus the prior.
 
         multiplier: on the violation prices, from the error budget's burn.
         """
-        loss = rule.losses(self.past, self.prices * multiplier)
-        return rule.choose(rule.scores(loss, prior, prior_weight=prior_weight))
+        return rule.choose(self._score(setting, self.prices[setting] * multiplier))
+
+    def _score(self, s: int, prices: Array) -> Array:
+        loss = rule.losses(self.past, prices)
+        return rule.scores(loss, self.prior[s], live=self.live[s], prior_weight=self.prior_weight)

@@ -14,6 +14,7 @@ from typing import Any
 
 from envs.scenario import Scenario, TraceDemand
 from envs.stack import HpaSpec, Stack
+from optimizer.stack_bundle import bundle_mark
 
 Override = tuple[str, str]  # (path, text), as `--vary path=text` says it
 
@@ -122,6 +123,7 @@ def _fingerprint_parts(cell: Cell, scenario: str) -> dict[str, str]:
     return {
         "scenario": scenario,
         "stack": _digest(_plain(asdict(cell.row.stack))),
+        **bundle_mark(cell.row.stack),
         "days": f"{cell.horizon_s / 86400.0:g}",
         "version": trimtab_version(),
         "simulator": simulator_hash(),

@@ -6,13 +6,14 @@ The same `policies.decide.decide` as in a live agent, from Snapshots only. Befor
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from envs.action import Plan
+from envs.cluster import ClusterSpec
 from envs.demand import Demand
 from envs.guardrails import PIPELINE
 from envs.load_past import KEPT_MIN, LoadPast
@@ -20,7 +21,7 @@ from envs.plain import Array
 from envs.replay_run import Rows, cheapest
 from envs.scenario import Scenario
 from envs.snapshot import Snapshot
-from envs.stack import HpaSpec, Stack
+from envs.stack import HpaSpec, Learned, Stack
 from envs.steered import prices_of, steered
 from envs.workload_batch import past_rates
 from optimizer.family_replay import FamilyReplay
@@ -61,7 +62,10 @@ class LearnedControl:
         self.slo = np.array([w.slo_target for w in cluster.workloads])
         self.past = LoadPast(len(cluster.workloads))
         self.who = [i for i, w in enumerate(cluster.workloads) if scales_on_rps(w) and _price(scenario, i)]
-        self.replay = self._family(actor, seed) if self.options.replay and self.who else None
+        self.replay = None
+        if self.options.replay and self.who:
+            prices, known = self.prices[None, self.who], self.prior[None, self.who]
+            self.replay = family_of(actor, cluster, self.who, prices, known, self.options, scenario.tick_s, seed)
         self.burn = no_burn(len(cluster.workloads))
         self._last = np.zeros(len(cluster.workloads))
         self._seed = seed
@@ -72,23 +76,6 @@ class LearnedControl:
     def _base_price(self) -> float:
         given = self.options.violation_price
         return self.scenario.intent.violation_price if given is None else given
-
-    def _family(self, actor: Actor, seed: int) -> FamilyReplay:
-        rows = []
-        for i in self.who:
-            w = self.scenario.cluster.workloads[i]
-            assert isinstance(w.hpa, HpaSpec)
-            rows.append(Rows(w, (w.hpa,), self.options.beliefs, cheapest(self.scenario.cluster, w)))
-        return FamilyReplay(
-            actor,
-            rows,
-            self.prices[self.who],
-            beliefs=self.options.beliefs,
-            tick_s=self.scenario.tick_s,
-            seed=seed,
-            half_life_s=self.options.half_life_s,
-            every_min=max(round(self.period_s / 60.0), 1),
-        )
 
     def __call__(self, time_s: float, rates: Array, look: Callable[[], Snapshot]) -> Plan | None:
         """The plan for the next period."""
@@ -117,10 +104,7 @@ class LearnedControl:
         """What was measured before time 0: minutes for the network to look back on, and load for replay."""
         demand = Demand.pack([self.scenario], [self._seed])
         self.past.extend(past_rates(demand, [self.scenario], KEPT_MIN))
-        ticks = max(round(60.0 / self.scenario.tick_s), 1)
-        for day in backfill(self.scenario, self.options.backfill_s):
-            n = len(day) // ticks
-            self._waiting += list(day[: n * ticks].reshape(n, ticks, -1).sum(axis=1) / 60.0)
+        self._waiting += recalled(self.scenario, self.options.backfill_s)
 
     def _choose(self, time_s: float) -> None:
         """Each workload's variant for the next hour, into the policy's memory."""
@@ -131,11 +115,10 @@ class LearnedControl:
         self._chosen_at = time_s
         if self.options.burn:
             self.burn = moved(self.burn, self.slo)
-        dearer = self.burn.multiplier[self.who]
-        chosen = self.replay.choice(self.prior[self.who], self.options.prior_weight, dearer)
+        chosen = self.replay.choice(self.burn.multiplier[self.who])
         memory: dict[str, Any] = {name: list(values) for name, values in self.memory.policy.items()}
         for i, c in zip(self.who, chosen, strict=True):
-            memory["factor"][i], memory["scaling"][i] = VARIANTS[int(c)]
+            memory["told"][i], memory["scaling"][i] = VARIANTS[int(c)]
         self.memory = replace(self.memory, policy=memory)
 
 
@@ -145,3 +128,36 @@ def _price(scenario: Scenario, i: int) -> bool:
     except ValueError:
         return False
     return True
+
+
+def family_of(
+    actor: Actor, cluster: ClusterSpec, who: Sequence[int], prices: Array, prior: Array, options: Learned,
+    tick_s: float, seed: int,
+) -> FamilyReplay:  # fmt: skip
+    """The replay of workloads `who`, whose HPAs follow requests per second; prices, prior: see FamilyReplay."""
+    rows = []
+    for i in who:
+        w = cluster.workloads[i]
+        assert isinstance(w.hpa, HpaSpec)
+        rows.append(Rows(w, (w.hpa,), options.beliefs, cheapest(cluster, w)))
+    return FamilyReplay(
+        actor,
+        rows,
+        prices,
+        prior,
+        beliefs=options.beliefs,
+        tick_s=tick_s,
+        seed=seed,
+        half_life_s=options.half_life_s,
+        every_min=max(round(options.period_s / 60.0), 1),
+        prior_weight=options.prior_weight,
+    )
+
+
+def recalled(scenario: Scenario, back_s: float) -> list[Array]:
+    """(W,) requests/s of each minute that was measured before time 0, at most back_s of them, oldest first."""
+    ticks, out = max(round(60.0 / scenario.tick_s), 1), []
+    for day in backfill(scenario, back_s):
+        n = len(day) // ticks
+        out += list(day[: n * ticks].reshape(n, ticks, -1).sum(axis=1) / 60.0)
+    return out

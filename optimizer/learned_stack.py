@@ -1,43 +1,26 @@
-"""A stack's bundle, loaded once, and the control that runs it in what-if."""
+"""The control that runs a stack's bundle in what-if, and the rollout under it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 
+from envs.action import Plan
 from envs.errors import InputError
-from envs.observation import AUTOSCALING, FEATURE
 from envs.plain import Array
+from envs.rollout import rollout
 from envs.scenario import Scenario
-from envs.set_point_action import ACTIONS
+from envs.snapshot import Snapshot
 from envs.stack import Stack
+from envs.timeline import Rollout, Sink
 from optimizer.learned_control import LearnedControl
-from policies.bundle import Bundle, load_bundle
+from optimizer.stack_bundle import bundle_of, bundle_path
+from policies.bundle import Bundle
 from policies.family import VARIANTS, prior_at
 from policies.network import Network
 
-PRETRAINED = "pretrained"
-SHIPPED = Path(__file__).resolve().parents[1] / "policies" / "pretrained"
-FEATURES = tuple(FEATURE[name] for name in AUTOSCALING)
-
-
-def bundle_path(name: str) -> Path:
-    """Folder of a bundle; `pretrained` is the one that comes with Trimtab."""
-    return SHIPPED if name == PRETRAINED else Path(name).expanduser()
-
-
-@lru_cache(maxsize=8)
-def _loaded(path: Path) -> Bundle:
-    return load_bundle(path, features=FEATURES, actions=ACTIONS)
-
-
-def bundle_of(stack: Stack) -> Bundle:
-    """The stack's bundle. Raises InputError where it is missing, damaged or made for another encoder."""
-    assert stack.learned is not None
-    return _loaded(bundle_path(stack.learned.bundle))
+__all__ = ["bundle_of", "bundle_path", "control_of", "prior_of", "rollout_under"]
 
 
 def prior_of(bundle: Bundle) -> Callable[[Array], Array]:
@@ -54,3 +37,25 @@ def control_of(scenario: Scenario, stack: Stack, seed: int) -> LearnedControl:
     """What decides in a rollout of this stack."""
     bundle = bundle_of(stack)
     return LearnedControl(scenario, stack, seed, Network(bundle), prior=prior_of(bundle))
+
+
+def rollout_under(
+    control: LearnedControl, seed: int, *, days: float | None = None, sink: Sink | None = None,
+    watch: Callable[[Plan], None] | None = None,
+) -> Rollout:  # fmt: skip
+    """Roll a control's scenario and stack out; watch(plan) is told each plan."""
+    decide = _Watched(control, watch) if watch else control
+    return rollout(control.scenario, control.stack, seed, days=days, sink=sink, decide=decide)
+
+
+class _Watched:
+    """Passes questions on and shows the answers."""
+
+    def __init__(self, control: LearnedControl, watch: Callable[[Plan], None]) -> None:
+        self.period_s, self._control, self._watch = control.period_s, control, watch
+
+    def __call__(self, time_s: float, rates: Array, look: Callable[[], Snapshot]) -> Plan | None:
+        plan = self._control(time_s, rates, look)
+        if plan is not None:
+            self._watch(plan)
+        return plan

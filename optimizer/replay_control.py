@@ -47,11 +47,9 @@ def simulate(
 ) -> Rollout:
     """`envs.rollout.rollout`, with the replay or the learned policy that the stack asks for."""
     if stack.learned is not None:
-        from optimizer.learned_stack import control_of
+        from optimizer.learned_stack import control_of, rollout_under
 
-        learned = control_of(scenario, stack, seed)
-        made = rollout(learned.scenario, learned.stack, seed, days=days, sink=sink, decide=learned)
-        return replace(made, stack=stack.name)
+        return rollout_under(control_of(scenario, stack, seed), seed, days=days, sink=sink)
     decide = ReplayControl(scenario, stack, seed) if stack.replay is not None else None
     return rollout(scenario, stack, seed, days=days, sink=sink, decide=decide)
 

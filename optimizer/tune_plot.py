@@ -11,7 +11,7 @@ from jinja2 import Environment
 from markupsafe import Markup
 
 from optimizer.report.report import json_block, plotly_js
-from optimizer.tune import Search, Trial, best_of, pareto
+from optimizer.tune import Search, Trial, at_equal_slo, best_of, pareto
 from optimizer.whatif_words import percent
 
 LEAST_SHOWN = 1e-7  # a share of 0 has no place on a logarithmic axis
@@ -50,10 +50,14 @@ def story(search: Search, trials: Sequence[Trial]) -> str:
     best, start = best_of(search, trials), trials[0]
     change = 1.0 - best.node_usd / max(start.node_usd, 1e-12)
     more = f"{percent(abs(change))} {'less' if change >= 0 else 'more'}"
+    equal = at_equal_slo(trials)
+    same = (
+        f" At the bad share that it has as it is, the best trade-offs cost {percent(-equal)} less." if equal < 0 else ""
+    )
     return (
         f"{search.stack.name} as it is costs ${start.node_usd:,.2f}, {percent(start.bad_share)} bad requests, "
         f"{start.missed} SLOs missed; the best setting (trial {best.number}) costs ${best.node_usd:,.2f} ({more}), "
-        f"{percent(best.bad_share)} bad requests, {best.missed} SLOs missed."
+        f"{percent(best.bad_share)} bad requests, {best.missed} SLOs missed.{same}"
     )
 
 

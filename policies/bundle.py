@@ -43,11 +43,17 @@ OPERATORS = frozenset({
 
 @dataclass(frozen=True)
 class Bundle:
-    """A checked bundle. source: where it came from, for messages. model: the bytes of policy.onnx."""
+    """A checked bundle. source: where it came from, for messages. model, text: the bytes of the two files."""
 
     source: str
     manifest: Manifest
     model: bytes
+    text: bytes
+
+    @property
+    def files(self) -> dict[str, bytes]:
+        """Byte for byte as they were read."""
+        return {MODEL_FILE: self.model, MANIFEST_FILE: self.text}
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -84,7 +90,7 @@ def bundle_from(manifest: bytes, model: bytes, source: str) -> Bundle:
     parsed = parse_manifest(manifest, f"{source}/{MANIFEST_FILE}")
     _check_file(parsed, model, source)
     _check_graph(parsed, model, f"{source}/{MODEL_FILE}")
-    bundle = Bundle(source, parsed, model)
+    bundle = Bundle(source, parsed, model, manifest)
     _check_session(bundle, f"{source}/{MODEL_FILE}")
     return bundle
 

@@ -1,8 +1,9 @@
 """Which variant of the network, for which workload: the family that replay chooses from.
 
-A variant is the same network told another violation price, on a base share scaled by a factor. What each would have
-cost is known from the workload's own past, since load does not depend on what we do; the choice is
-`policies.replay`'s: least log loss over the best, plus the prior of the training fleet.
+A variant is the same network told one violation price, on the tuned base of that price with its share scaled by a
+factor. What each would have cost is known from the workload's own past, since load does not depend on what we do, and
+it does not depend on what the workload's violations really cost: only the choice does. So one replay serves every
+price. The choice is `policies.replay`'s: least log loss over the best, plus the prior of the training fleet.
 """
 
 from __future__ import annotations
@@ -14,15 +15,14 @@ import numpy as np
 
 from envs.plain import Array
 
-FACTORS = (0.3, 1.0, 3.3)  # on the violation price that the network is told
+PRICES = (10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0)  # that the network is told
 SCALINGS = (0.8, 0.9, 1.0, 1.12, 1.25)  # of the base share
-VARIANTS = tuple(product(FACTORS, SCALINGS))
-PLAIN = VARIANTS.index((1.0, 1.0))  # the network as it is
+VARIANTS = tuple(product(PRICES, SCALINGS))
 
 
-def told_prices(prices: Array) -> Array:
-    """(W, V) what each variant is told where the workload's violations cost prices (W,)."""
-    return np.asarray(prices)[:, None] * np.array([factor for factor, _ in VARIANTS])
+def told_prices(workloads: int) -> Array:
+    """(W, V) what each variant is told."""
+    return np.tile(np.array([price for price, _ in VARIANTS]), (workloads, 1))
 
 
 def variant_scalings() -> Array:

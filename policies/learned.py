@@ -1,9 +1,9 @@
 """The learned autoscaler: a network moves each workload's set-points around the tuned base.
 
-The network is told a violation price and answers for any; so one network is a family. A variant of it is (factor on
-the price, scaling of the base share), chosen per workload by whoever holds the memory: replay does, from what each
-variant would have cost on the workload's own past (`policies.family`). `multiplier` is the outer loop's: it moves
-the price by the error budget's burn (`policies.burn`).
+The network is told a violation price and answers for any; so one network is a family. A variant of it is (price that
+it is told, scaling of the base share), chosen per workload by whoever holds the memory: replay does, from what each
+variant would have cost on the workload's own past (`policies.family`). Where nobody has chosen, it is told what the
+intent says.
 """
 
 from __future__ import annotations
@@ -53,9 +53,9 @@ def with_price(observation: NDArray[np.float32], price: Array) -> NDArray[np.flo
 
 @dataclass(frozen=True)
 class LearnedSetPoints:
-    """Memory: factor, scaling and multiplier, one number a workload each; outside: whether the last decision fell back
-    to the tuned base because the observation was unlike training. Workloads that do not scale on requests per second
-    by an HPA of their own are left alone.
+    """Memory, an entry a workload: told (null: the intent's own price), scaling, and outside: whether the last decision
+    fell back to the tuned base because the observation was unlike training. Workloads that do not scale on requests
+    per second by an HPA of their own are left alone.
     """
 
     actor: Actor
@@ -64,13 +64,14 @@ class LearnedSetPoints:
     def start(self, spec: ClusterSpec) -> PolicyMemory:
         """Before anything is known: the network at the intent's own price."""
         ones = [1.0] * len(spec.workloads)
-        return {"factor": ones, "scaling": ones, "multiplier": ones, "outside": [False] * len(ones)}
+        return {"told": [None] * len(ones), "scaling": ones, "outside": [False] * len(ones)}
 
     def act(self, sight: Sight, memory: PolicyMemory) -> tuple[NDArray[Any], PolicyMemory]:
         """Raw action for envs.action.decode."""
         workloads = sight.spec.workloads
-        factor, scaling, multiplier = (np.array(memory[k]) for k in ("factor", "scaling", "multiplier"))
-        price = violation_price(sight.intent.violation_price, [w.slo_target for w in workloads]) * multiplier * factor
+        own = violation_price(sight.intent.violation_price, [w.slo_target for w in workloads])
+        told = np.array([np.nan if price is None else price for price in memory["told"]], np.float64)
+        price, scaling = np.where(np.isnan(told), own, told), np.array(memory["scaling"])
         seen = with_price(sight.observation[:, COLUMNS], price)
         share, window = set_points(answer(self.actor, seen), price, scaling)
         capacity = np.array([w.service.capacity_rps for w in workloads])

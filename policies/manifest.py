@@ -125,7 +125,7 @@ class VariantPrior(StrictModel):
     prices: Annotated[list[float], Field(min_length=1, max_length=100)]
     """Violation prices, rising."""
     variants: Annotated[list[tuple[float, float]], Field(min_length=1, max_length=1000)]
-    """(factor on the price that the network is told, scaling of the base share)."""
+    """(price that the network is told, scaling of the base share)."""
     log_regret: list[list[float]]
     """A row a price, a column a variant."""
 

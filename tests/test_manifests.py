@@ -225,6 +225,29 @@ def test_an_arm_pod_gets_arm_nodes_and_a_gpu_pod_gpus() -> None:
     assert all(t.gpu >= 2 for t in gpu.cluster.instance_types)
 
 
+def node_pool(*requirements: dict[str, Any]) -> dict[str, Any]:
+    template = {"spec": {"requirements": list(requirements)}}
+    return {
+        "apiVersion": "karpenter.sh/v1",
+        "kind": "NodePool",
+        "metadata": {"name": "p"},
+        "spec": {"template": template},
+    }
+
+
+def test_bounds_of_a_nodepool_hold_at_their_ends_and_min_values_are_noted() -> None:
+    cpu, arch = "karpenter.k8s.aws/instance-cpu", {"key": "kubernetes.io/arch", "operator": "In", "values": ["amd64"]}
+    bounds: list[dict[str, Any]] = [
+        {"key": cpu, "operator": "Gte", "values": ["4"], "minValues": 2},
+        {"key": cpu, "operator": "Lte", "values": ["8"]},
+    ]
+    scenario, draft = one({}, node_pool(*bounds, arch))
+    assert {t.vcpu for t in scenario.cluster.instance_types} == {4, 8}
+    assert any(f"minValues 2 of {cpu} is left out" in note for note in draft.notes)
+    with pytest.raises(InputError, match="whole number"):
+        one({}, node_pool({"key": cpu, "operator": "Gte", "values": ["four"]}))
+
+
 def test_a_deployment_that_nothing_scales_stays_as_it_is() -> None:
     scenario, draft = one({})
     web = scenario.cluster.workloads[0]

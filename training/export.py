@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Mapping, Sequence
+import logging
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -92,20 +95,35 @@ def onnx_bytes(actor: Any, features: int) -> bytes:
     import torch
 
     module = copy.deepcopy(actor).cpu().eval()
-    program = torch.onnx.export(
-        module,
-        (torch.zeros(4, features),),
-        dynamo=True,
-        external_data=False,
-        input_names=[INPUT],
-        output_names=[OUTPUT],
-        opset_version=OPSET,
-        dynamic_shapes=({0: torch.export.Dim("rows")},),
-        verbose=False,
-    )
+    with _quiet():
+        program = torch.onnx.export(
+            module,
+            (torch.zeros(4, features),),
+            dynamo=True,
+            external_data=False,
+            input_names=[INPUT],
+            output_names=[OUTPUT],
+            opset_version=OPSET,
+            dynamic_shapes=({0: torch.export.Dim("rows")},),
+            verbose=False,
+        )
     proto = program.model_proto
     _forget_origins(proto)
     return bytes(proto.SerializeToString(deterministic=True))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporter speaks of libraries that are not there and are not needed, and of its own deprecations."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 def _forget_origins(proto: Any) -> None:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
+from policies.mlflow_uri import artifact_location
 from training.spool import values_in
 
 SPOOL_TAG = "trimtab.spool"
@@ -58,9 +59,8 @@ class MlflowSink:
         found = self._client.get_experiment_by_name(name)
         if found is not None:
             return str(found.experiment_id)
-        place = (Path.cwd() / "mlruns").as_uri() if self.uri.startswith("sqlite:") else None
         with _permanent():
-            return str(self._client.create_experiment(name, artifact_location=place))
+            return str(self._client.create_experiment(name, artifact_location=artifact_location(self.uri)))
 
     def _params(self, run_id: str, params: Mapping[str, str]) -> None:
         from mlflow.entities import Param

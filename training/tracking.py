@@ -24,17 +24,13 @@ from pathlib import Path
 from typing import IO, Any
 
 from policies.manifest import TraceUsed
+from policies.mlflow_uri import tracking_uri
 from training.provenance import commit, trimtab_version
 from training.secret_words import flat
 from training.spool import Spool, last_steps, line_of, pending, values_out
 
 NAME = re.compile(r"[^\w./ -]")
 FLUSH_S = 60.0
-
-
-def tracking_uri() -> str:
-    """MLFLOW_TRACKING_URI, or SQLite in the current folder."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path.cwd() / 'mlflow.db'}"
 
 
 class Tracker:

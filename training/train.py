@@ -126,9 +126,10 @@ def run(
     report: Report = lambda seen, rows: None,
     say: Callable[[str], None] = lambda line: None,
     stop: Callable[[], bool] = lambda: False,
-    mlflow_run_id: str | None = None,
+    mlflow_run_id: Callable[[], str | None] = lambda: None,
 ) -> Trained:
     """Train, judge, export. report(numbers, rows so far) after each update; stop() asks for an end.
+    mlflow_run_id() is asked at the end: a tracking server may be reached late.
 
     Raises InputError for a folder that holds another run, KeyboardInterrupt after stop() with a checkpoint on disk.
     """
@@ -148,7 +149,7 @@ def run(
     say("prior: what each variant of the network costs the training fleet")
     prior = make_prior(config, act, train_loads)
     write_json(out / "stages.json", stage_table(judged).model_dump())
-    described = describe(config, preset, judged, prior, train_loads, mlflow_run_id)
+    described = describe(config, preset, judged, prior, train_loads, mlflow_run_id())
     export_bundle(actor_of(model.policy, FEATURES), out / "bundle", described, force=True)
     return Trained(out / "bundle", judged)
 

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from policies.mlflow_uri import quiet_mlflow, tracking_uri
 from training.mlflow_sink import MlflowSink, RefusedError, Sink
 from training.secret_words import masked
 from training.spool import Record, Sent, Spool
@@ -155,13 +156,9 @@ def main() -> int:
     parser.add_argument("--also", type=Path, action="append", default=[], help="an older run with something left")
     parser.add_argument("--retry-max", type=float, default=15.0, help="seconds between two tries, at most")
     options = parser.parse_args()
-    from training.tracking import tracking_uri
-
     uri = tracking_uri()
-    os.environ |= {
-        "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
-        "MLFLOW_HTTP_REQUEST_TIMEOUT": "20", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    }  # fmt: skip
+    quiet_mlflow()
+    os.environ |= {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
     if options.follow:
         os.nice(5)
     for run in options.also:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +20,7 @@ from policies import replay as rule
 from policies.family import told_prices, variant_scalings
 from training.replay_fleet import PRICE
 
+BASE_PRICE = 3000.0  # whose base has the longest window: room for what rows write later
 Act = Callable[[NDArray[np.float32]], NDArray[np.float64]]
 
 
@@ -35,19 +35,20 @@ def variant_regret(
     demand = Demand.pack([scenario], [scenario.seed])
     ticks = round(MINUTE_S / scenario.tick_s)
     minutes = demand.arrivals(0, round(days * 1440) * ticks)[0].reshape(-1, ticks, workloads).sum(axis=1) / MINUTE_S
-    return [_regret_at(act, scenario.cluster.workloads, minutes, price, period_min) for price in prices]
+    usd, bad, ideal = _replayed(act, scenario.cluster.workloads, minutes, period_min)
+    past = rule.Past(usd, bad, ideal, minutes.sum(axis=0) * MINUTE_S, len(minutes) * MINUTE_S)
+    losses = [rule.losses(past, np.full(workloads, price)) for price in prices]
+    return [[round(float(x), 5) for x in rule.log_regret(loss).mean(axis=0)] for loss in losses]
 
 
-def _regret_at(act: Act, workloads: Sequence[Workload], minutes: Array, price: float, period_min: int) -> list[float]:
-    prices = np.full(len(workloads), price)
-    share, window = set_points(np.zeros((len(prices), len(ACTIONS))), prices)
+def _replayed(act: Act, workloads: Sequence[Workload], minutes: Array, period_min: int) -> tuple[Array, Array, Array]:
+    """Dollars and bad requests (W, V, 1) of every variant, and the load's ideal dollars (W,)."""
+    share, window = set_points(np.zeros((len(workloads), len(ACTIONS))), np.full(len(workloads), BASE_PRICE))
     stack = Stack("", replicas=HpaSpec())
-    rows = [Rows(replace(w), (rps_hpa(stack, w, share[i], window[i]),), (1.0,), PRICE) for i, w in enumerate(workloads)]
+    rows = [Rows(w, (rps_hpa(stack, w, share[i], window[i]),), (1.0,), PRICE) for i, w in enumerate(workloads)]
     run = SteeredReplay(
-        act, rows, told_prices(prices), variant_scalings(), beliefs=(1.0,), tick_s=15.0, every=period_min
+        act, rows, told_prices(len(rows)), variant_scalings(), beliefs=(1.0,), tick_s=15.0, every=period_min
     )
     usd, bad = run.advance(minutes)
-    offered = minutes.sum(axis=0) * MINUTE_S
-    ideal = offered * np.array([w.service.cpu_s_per_request for w in workloads]) * PRICE.usd_per_core_h / 3600.0
-    loss = rule.losses(rule.Past(usd, bad, ideal, offered, len(minutes) * MINUTE_S), prices)
-    return [round(float(x), 5) for x in rule.log_regret(loss).mean(axis=0)]
+    cpu_s = np.array([w.service.cpu_s_per_request for w in workloads])
+    return usd, bad, minutes.sum(axis=0) * MINUTE_S * cpu_s * PRICE.usd_per_core_h / 3600.0

@@ -191,11 +191,10 @@ def _rank(classes: Any, pods: Any, b: int, victims: int, broken: int, scratch: A
 
 
 @inner
-def _could_help(classes: Any, topology: Any, groups: Any, nodes: Any, b: int, w: int, n: int) -> bool:
-    """Whether evicting pods can matter on n: it takes pods, and nothing about n itself forbids class w."""
-    if nodes.phase[b, n] != NODE_READY or not classes.fits_group[b, w, nodes.group[b, n]]:
+def _could_help(classes: Any, topology: Any, groups: Any, b: int, w: int, g: int) -> bool:
+    """Whether evicting pods can matter on nodes of group g: nothing about them forbids class w."""
+    if not classes.fits_group[b, w, g]:
         return False
-    g = nodes.group[b, n]
     for r in range(classes.req.shape[2]):
         if classes.req[b, w, r] > groups.alloc[b, g, r]:
             return False
@@ -216,17 +215,19 @@ def find_preemption(
     Stops after max(100, 10 % of the nodes that
     could help) candidates, once one of them breaks no budget. Equal nodes: the first one looked at.
     """
-    potential = 0
+    potential, helps, group, phase = 0, scratch.in_group[b], nodes.group[b], nodes.phase[b]
+    for g in range(helps.shape[0]):
+        helps[g] = 1 if _could_help(classes, topology, groups, b, w, g) else 0
     for i in range(scratch.n_order[b]):
-        if _could_help(classes, topology, groups, nodes, b, w, scratch.order[b, i]):
-            potential += 1
+        n = scratch.order[b, i]
+        potential += helps[group[n]] if phase[n] == NODE_READY else 0
     enough = max(MIN_CANDIDATES, potential * CANDIDATE_PERCENT // 100)
     chosen, found, harmless = -1, 0, 0
     best = (0.0, 0.0, 0.0, 0.0, 0.0)
     scratch.n_victims[b] = 0
     for i in range(scratch.n_order[b]):
         n = scratch.order[b, i]
-        if not _could_help(classes, topology, groups, nodes, b, w, n):
+        if phase[n] != NODE_READY or helps[group[n]] == 0:
             continue
         victims, broken = select_victims(classes, topology, groups, nodes, pods, counts, b, w, n, scratch)
         if victims == 0:

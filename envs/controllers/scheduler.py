@@ -67,6 +67,7 @@ __all__ = [
 ZONE = 1  # topology key index
 MIN_FEASIBLE, MIN_PERCENT = 100, 5
 NO_LIMIT = 1 << 62
+SPARSE = 8  # fewer feasible nodes than one in so many: it can be predicted that a node is full
 MOST_PODS = 1024  # on one node; no provider allows more than 737
 _STRATEGIES = {
     "LeastAllocated": LEAST_ALLOCATED,
@@ -297,12 +298,16 @@ def find_feasible(
     used, limit = nodes.used[b], scratch.limit[b]
     extended = set_limits(classes.req[b, w], groups.alloc[b], group_ok, limit)
     wanted = nodes_to_find(n_all, profile.percentage[b])
+    full = SPARSE * scratch.n_feasible[b] < n_all  # most nodes had no room last time: they go by the first look
     first = profile.start[b] if profile.start[b] < n_all else 0
     found, at, last = 0, first, n_all
     for _ in range(2):  # from where the last search stopped to the end, then what is before it
         while at < last and found < wanted:
             n = np.uint64(order[at])  # unsigned: no check for an index from the end
             g = np.uint64(max(group[n], 0))
+            if full and used[n, CPU] > limit[g, CPU]:
+                at += 1
+                continue
             # no branch on the outcome: which nodes are full cannot be predicted
             ok = (phase[n] == NODE_READY) & (used[n, CPU] <= limit[g, CPU])
             ok &= (used[n, MEM] <= limit[g, MEM]) & (used[n, PODS] <= limit[g, PODS])

@@ -11,14 +11,13 @@ from numba.core import event, types
 
 from envs.bound_tables import foresee
 from envs.controllers.cluster_autoscaler import ca_loop
-from envs.controllers.karpenter_moves import find_command
 from envs.demand import Demand
 from envs.replay_run import ReplayRun, Rows, cheapest
 from envs.rollout import rollout, unreachable_slos
 from envs.scenario_file import load_scenario
 from envs.sim.billing import bill_tick
 from envs.sim.cluster_sim import ClusterSim
-from envs.sim.events import run_loops
+from envs.sim.events import run_sync
 from envs.sim.faults import strike
 from envs.sim.jit import cache_dir
 from envs.sim.karpenter import disrupt, provision
@@ -81,7 +80,7 @@ def _exercise() -> None:
     apart.start()
     view, number, real = sim.view.numba_type, types.int64, types.float64
     schedule_pending.compile((view, number, real, number, real))
-    run_loops.compile((view, number, real, number, number, real))
+    run_sync.compile((view, number, real, number, number, real))
     serve_workload.compile((view, number, number, real, number, number, real))
     strike.compile((view, number, number, real, number, real))
     bill_tick.compile((view, number, number, real))
@@ -99,7 +98,6 @@ def compile_node_autoscalers() -> None:
     """The Cluster Autoscaler's loop, Karpenter's solves and its loops: about half of all there is to compile."""
     sim = _toy()
     view, number, real = sim.view.numba_type, types.int64, types.float64
-    find_command.compile((view, number, number))
     names = ("classes", "topology", "groups", "nodes", "pods", "flow", "ca", "ca_state", "ca_out", "rng")
     ca_loop.compile((*(sim.view.part(name) for name in names), number, real))
     disrupt.compile((view, number, real, number, real))

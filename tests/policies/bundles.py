@@ -77,7 +77,7 @@ def features(count: int) -> tuple[Feature, ...]:
     return tuple(Feature(f"f{i}", -4.0, 4.0, "") for i in range(count))
 
 
-def manifest(data: bytes, seen: tuple[Feature, ...] = FEATURES, **changed: Any) -> Manifest:
+def manifest(data: bytes, seen: tuple[Feature, ...] = FEATURES, /, **changed: Any) -> Manifest:
     ranges = [
         FeatureRange(name=f.name, low=f.low, high=f.high, seen_low=f.low, seen_high=(f.low + f.high) / 2.0)
         for f in seen

@@ -19,7 +19,18 @@ from envs.stack import HpaSpec, Stack
 from envs.stack_file import load_stack, stack_from_document, stack_names
 from envs.suite import Entry, Suite, load_suite
 from envs.tunable import read_settings, settings_of, with_settings
-from optimizer.tune import Candidate, Search, Trial, best_of, pareto, per_workload_stack, spread, tune, tuned_stack
+from optimizer.tune import (
+    Candidate,
+    Search,
+    Trial,
+    at_equal_slo,
+    best_of,
+    pareto,
+    per_workload_stack,
+    spread,
+    tune,
+    tuned_stack,
+)
 from optimizer.tune_trials import TrialFile, Workers
 from tests.whatif_fixtures import scenario
 
@@ -258,3 +269,11 @@ def test_stacks_travel_as_documents() -> None:
 def test_no_workers_are_started_for_one_job() -> None:
     with Workers(1, lambda _: None) as workers:
         assert workers.jobs == 1
+
+
+def test_what_the_trade_offs_cost_at_the_bad_share_that_a_stack_has_as_it_is() -> None:
+    """As it is: index 30 at 0.316 % bad. Trials: 20 at 1 %, 30 at 0.1 %, so half way 25: 16.7 % less."""
+    points = [(300.0, 10**-2.5), (200.0, 0.01), (300.0, 0.001), (900.0, 0.0005)]
+    trials = [Trial(i, (), {}, (outcome(cost, [1000.0 * bad]),)) for i, (cost, bad) in enumerate(points)]
+    assert at_equal_slo(trials) == pytest.approx(25.0 / 30.0 - 1.0)
+    assert at_equal_slo(trials[:1]) == 0.0

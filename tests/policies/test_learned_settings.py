@@ -1,0 +1,90 @@
+"""An evaluation's batch of settings decides and pays as each setting alone in a what-if; nobody knows the future."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from envs.scenario import TraceDemand
+from envs.stack import Learned, Stack
+from envs.stack_file import load_stack
+from envs.world_draw import Draw, draw_scenario, loads_in, shipped_loads
+from optimizer import evaluate_learned, learned_stack
+from optimizer.evaluate_cases import Case
+from optimizer.evaluate_learned import one_batch, run_settings
+from optimizer.evaluate_run import JudgedFold
+from optimizer.learned_control import LearnedControl
+from tests.policies.test_parity import Linear
+
+HOURS = 3
+OPTIONS = Learned(backfill_s=3600.0, beliefs=(0.9, 1.1))
+
+
+@pytest.fixture
+def case() -> Case:
+    scenario = draw_scenario(
+        np.random.default_rng(21), shipped_loads(), Draw(horizon_s=86_400.0, workloads=2, generated=0.0)
+    )
+    scenario = replace(scenario, horizon_s=HOURS * 3600.0)
+    return Case("here", "one", "cluster", scenario.seed, scenario, 3600.0)
+
+
+def settings_of(*prices: float) -> list[Stack]:
+    stack = load_stack("rps-target")
+    return [replace(stack, learned=replace(OPTIONS, violation_price=price)) for price in prices]
+
+
+def test_a_batch_of_settings_pays_what_each_pays_alone(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluate_learned, "bundle_of", lambda stack: None)
+    monkeypatch.setattr(evaluate_learned, "prior_of", lambda bundle: lambda prices: np.zeros((len(prices), 30)))
+    monkeypatch.setattr(evaluate_learned, "Network", lambda bundle: Linear())
+    stacks = settings_of(20.0, 500.0)
+    assert one_batch(case, stacks)
+    together = run_settings(case, stacks)
+    for stack, (judged, decisions, _) in zip(stacks, together, strict=True):
+        control, fold = LearnedControl(case.scenario, stack, case.seed, Linear()), JudgedFold(case)
+        learned_stack.rollout_under(control, case.seed, sink=fold)
+        alone = fold.run({}).outcome
+        assert decisions == HOURS * 60
+        assert judged.outcome.node_usd == pytest.approx(alone.node_usd, rel=1e-9)
+        np.testing.assert_allclose(judged.outcome.workload_usd, alone.workload_usd, rtol=1e-9)
+        np.testing.assert_allclose(judged.outcome.bad, alone.bad, rtol=1e-9, atol=1e-9)
+    assert together[0][0].outcome.workload_usd != together[1][0].outcome.workload_usd
+
+
+def test_stacks_that_differ_in_more_than_the_price_are_no_batch(case: Case) -> None:
+    one, two = settings_of(20.0, 500.0)
+    assert not one_batch(case, [one, replace(two, learned=replace(OPTIONS, burn=False))])
+    assert not one_batch(case, [one, load_stack("rps-target")])
+
+
+def traced(folder: Path, spike: float) -> list[float]:
+    """HPA targets of every minute on a day's load that has a spike in its last hour."""
+    minutes = np.arange(1600)
+    load = 100.0 + 30.0 * np.sin(minutes / 40.0) + np.where(minutes > 1500, spike, 0.0)
+    text = "timestamp,value\n" + "".join(f"{60 * i},{v:.4f}\n" for i, v in zip(minutes, load, strict=True))
+    (folder / "made_up.csv").write_text(text)
+    scenario = draw_scenario(
+        np.random.default_rng(2), loads_in(folder), Draw(horizon_s=3600.0, workloads=2, generated=0.0)
+    )
+    demand = tuple(
+        replace(d, mean_rps=None, scale=20.0, offset_s=1440 * 60.0)
+        for d in scenario.demand
+        if isinstance(d, TraceDemand)
+    )
+    scenario = replace(scenario, demand=demand, horizon_s=7200.0)
+    control, seen = LearnedControl(scenario, settings_of(100.0)[0], 5, Linear()), []
+    learned_stack.rollout_under(control, 5, watch=lambda plan: seen.append(plan.targets.hpa_target.tolist()))
+    return seen
+
+
+def test_a_planted_spike_changes_nothing_before_it(tmp_path: Path) -> None:
+    for name in ("calm", "spike"):
+        (tmp_path / name).mkdir()
+    calm, spike = traced(tmp_path / "calm", 0.0), traced(tmp_path / "spike", 900.0)
+    at = 1500 - 1440
+    assert calm[:at] == spike[:at]
+    assert calm[at + 5 :] != spike[at + 5 :]
