@@ -1,12 +1,14 @@
 """The cache of compiled kernels: one for equal sources, wherever they lie."""
 
+import ast
+import inspect
 import subprocess
 import sys
 from pathlib import Path
 
 from numba import types
 
-from envs.sim import jit, linking, service
+from envs.sim import jit, linking, service, warmup
 
 
 def test_two_checkouts_of_equal_sources_share_one_cache() -> None:
@@ -46,6 +48,19 @@ def test_a_cached_kernel_brings_the_long_kernels_that_it_calls() -> None:
     )
     first, second = (subprocess.run([sys.executable, "-c", code], capture_output=True, check=True) for _ in range(2))
     assert first.stdout == second.stdout
+
+
+def test_set_up_compiles_kernels_for_the_parameters_that_they_have() -> None:
+    checked = 0
+    for node in ast.walk(ast.parse(Path(warmup.__file__).read_text())):
+        call = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "compile"
+        if not call or any(isinstance(kind, ast.Starred) for kind in node.args[0].elts):
+            continue
+        function = getattr(warmup, node.func.value.id)
+        parameters = inspect.signature(getattr(function, "py_func", function)).parameters
+        assert len(node.args[0].elts) == len(parameters), node.func.value.id
+        checked += 1
+    assert checked >= 8
 
 
 def subject() -> None:
