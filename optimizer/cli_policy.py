@@ -186,9 +186,8 @@ def promote(
 def judge(bundle: Bundle, evaluation: Path | None, candidate: str, champion: str, *, has_champion: bool) -> list[Gate]:
     """All gates that apply. Raises InputError where an evaluation is needed and missing, or is no such file."""
     from optimizer import gates
-    from policies.specs import spec_of
 
-    found = [gates.exported_well(bundle), gates.parity(bundle, *spec_of(bundle.manifest.kind))]
+    found = [gates.exported_well(bundle), gates.parity(bundle)]
     if not has_champion and evaluation is None:
         return found
     if evaluation is None:

@@ -105,6 +105,7 @@ def pair_table(result: Evaluation, view: View, title: str) -> Table:
                 Text(source if i == 0 else ""),
                 Text(theirs),
                 difference(a.equal_slo),
+                signed(a.equal_slo_replicas.value),
                 f"{difference(a.hindsight)} ({a.hindsight_traces})",
                 difference(a.attained),
                 signed(a.point),

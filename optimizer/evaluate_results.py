@@ -1,7 +1,8 @@
 """From runs to figures: per policy, per source and per pair of policies. docs/guides/evaluate.md says how to read them.
 
 Cost is the cost index of `envs.objective` (node dollars over what the load's own CPU would cost), so that traces of
-any size weigh alike; dollars are given beside it. A pooled figure is a mean over traces and seeds.
+any size weigh alike; dollars are given beside it. A pooled figure is a mean over sources of the means over their traces
+and seeds.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ class Measured:
     units: tuple[str, ...]
     sources: tuple[str, ...]  # (U,)
     cost: dict[str, F8]  # policy -> (U, S, K) cost index
+    replicas: dict[str, F8]  # (U, S, K) the part of it that pods use or reserve
     bad: dict[str, F8]  # (U, S, K)
     missed: dict[str, F8]  # (U, S, K) SLOs
     runs: dict[str, list[Run]]  # policy -> own setting on every case
@@ -48,7 +50,8 @@ class Against:
     """Policy `ours` against policy `theirs` on one set of traces. Ratios minus 1: below 0, ours is cheaper.
 
     equal_slo: our setting against their frontier at our bad share (pooled; one setting for all traces).
-    hindsight: the same trace by trace, against the frontier of each trace (interquartile mean).
+    equal_slo_replicas: likewise with the allocated replica dollars in place of the node dollars.
+    hindsight: equal_slo trace by trace, against the frontier of each trace (interquartile mean).
     attained: both at their own settings, whatever their bad shares. levels: both frontiers at a good-request ratio.
     point: our cheapest setting with no more bad requests and missed SLOs than theirs at its own setting.
     weighted, improved: cost index + w x bad share, relative difference of means, probability of improvement.
@@ -57,6 +60,7 @@ class Against:
     """
 
     equal_slo: Estimate
+    equal_slo_replicas: Estimate
     hindsight: Estimate
     hindsight_traces: int
     attained: Estimate
@@ -138,12 +142,17 @@ def _measured(plan: Plan, runs: RunFile, cases: Sequence[Case]) -> Measured:
         tuple(units),
         tuple(source[unit] for unit in units),
         {p: array(p, lambda run: run.outcome.cost_index) for p in plan.policies},
+        {p: array(p, _replica_index) for p in plan.policies},
         {p: array(p, lambda run: run.outcome.bad_share) for p in plan.policies},
         {p: array(p, lambda run: float(run.outcome.missed)) for p in plan.policies},
         own,
         bounds,
         sum(sum(run.outcome.reachable) for run in next(iter(own.values()))),
     )
+
+
+def _replica_index(run: Run) -> float:
+    return sum(run.outcome.workload_usd) / max(run.outcome.demand_usd, 1e-12)
 
 
 def _totals(plan: Plan, m: Measured, draws: Draws, policy: str, days: float) -> Totals:
@@ -189,9 +198,10 @@ class _Pooled:
 
     def __init__(self, m: Measured, draws: Draws) -> None:
         self.m, self.draws = m, draws
-        both = {p: draws.pooled(np.stack([m.cost[p], m.bad[p]], axis=-1)) for p in m.cost}
+        both = {p: draws.pooled(np.stack([m.cost[p], m.bad[p], m.replicas[p]], axis=-1)) for p in m.cost}
         self.cost = {p: a[:, :, 0] for p, a in both.items()}  # (R, K)
         self.bad = {p: a[:, :, 1] for p, a in both.items()}
+        self.replicas = {p: a[:, :, 2] for p, a in both.items()}
         self.missed = {p: m.missed[p].mean(axis=(0, 1)) for p in m.cost}
         self.front: dict[str, Frontier] = {p: frontier(self.bad[p], self.cost[p]) for p in m.cost}
 
@@ -216,6 +226,7 @@ class _Pooled:
             missing.append(f"trace by trace: {len(self.m.units) - traces} of {len(self.m.units)} traces do not overlap")
         return Against(
             equal_slo=equal,
+            equal_slo_replicas=estimate(self.replicas[ours][:, 0] / self._replicas_at(theirs, bad) - 1.0),
             hindsight=hindsight,
             hindsight_traces=traces,
             attained=estimate(cost / self.cost[theirs][:, 0] - 1.0),
@@ -228,6 +239,9 @@ class _Pooled:
             each={w: self._each(ours, theirs, w) for w in WEIGHTS},
             missing=tuple(missing),
         )
+
+    def _replicas_at(self, theirs: str, bad: F8) -> F8:
+        return cost_at(frontier(self.bad[theirs], self.replicas[theirs]), bad)
 
     def _hindsight(self, ours: str, theirs: str) -> tuple[Estimate, int]:
         U, S, K = self.m.cost[theirs].shape

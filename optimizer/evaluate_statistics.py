@@ -34,8 +34,8 @@ class Estimate:
 class Draws:
     """R resamples of units (traces) within their strata (sources), and of seeds within each drawn unit.
 
-    strata: (U,) the source of each unit. The first row is the data as it is. weights(...) are what pooled means
-    need; `values` what order statistics need.
+    strata: (U,) the source of each unit. The first row is the data as it is. `pooled` is what means need (sources
+    weigh alike, and traces within a source do), `values` what order statistics need.
     """
 
     def __init__(self, strata: Sequence[str], seeds: int, *, resamples: int = RESAMPLES, seed: int = 0) -> None:
@@ -43,10 +43,13 @@ class Draws:
         U = len(strata)
         self.unit = np.tile(np.arange(U), (resamples + 1, 1))
         self.seed = np.tile(np.arange(seeds), (resamples + 1, U, 1))
-        for source in dict.fromkeys(strata):
+        names = list(dict.fromkeys(strata))
+        self.weight = np.zeros(U)
+        for source in names:
             members = np.flatnonzero([s == source for s in strata])
             drawn = generator.integers(0, len(members), (resamples, len(members)))
             self.unit[1:, members] = members[drawn]
+            self.weight[members] = 1.0 / (len(names) * len(members))
         if seeds > 1:
             self.seed[1:] = generator.integers(0, seeds, (resamples, U, seeds))
         self.varies = seeds > 1 or any(list(strata).count(source) > 1 for source in strata)
@@ -55,11 +58,10 @@ class Draws:
         """(R+1, ...) means over units and seeds of values (U, S, ...) in each resample."""
         U, S = values.shape[:2]
         R = len(self.unit)
-        index = (self.unit[:, :, None] * S + self.seed).reshape(R, -1)
-        counts = np.zeros((R, U * S))
-        np.add.at(counts, (np.arange(R)[:, None], index), 1.0)
-        flat = values.reshape(U * S, -1)
-        return np.asarray((counts @ flat / index.shape[1]).reshape(R, *values.shape[2:]))
+        index = self.unit[:, :, None] * S + self.seed
+        shares = np.zeros((R, U * S))
+        np.add.at(shares, (np.arange(R)[:, None, None], index), (self.weight[self.unit] / S)[:, :, None])
+        return np.asarray((shares @ values.reshape(U * S, -1)).reshape(R, *values.shape[2:]))
 
     def values(self, values: F8) -> F8:
         """(R+1, U) each drawn unit's mean over its drawn seeds of values (U, S); NaN seeds do not count."""

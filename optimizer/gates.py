@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from envs.errors import InputError
-from policies.bundle import Bundle, check_fits
-from policies.manifest import FeatureLike
+from policies import specs
+from policies.bundle import Bundle
 
 SOURCE_WORSE_MAX = 0.02  # of one source, at equal SLO
 SCHEMA = "trimtab.evaluate/1"
@@ -115,13 +115,14 @@ def identity(bundle: Bundle, evaluation: Evaluation) -> Gate:
     return Gate("identity", same, f"evaluated {str(stated)[:12]}, promoting {bundle.manifest.model.sha256[:12]}")
 
 
-def parity(bundle: Bundle, features: Sequence[FeatureLike], actions: Sequence[str]) -> Gate:
-    """This version's encoder and decoder are those of the bundle."""
+def parity(bundle: Bundle) -> Gate:
+    """This version's encoder, decoder and variants are those of the bundle."""
     try:
-        check_fits(bundle, features=features, actions=actions)
+        specs.check(bundle)
     except InputError as error:
         return Gate("parity", False, str(error))
-    return Gate("parity", True, f"observation {bundle.manifest.observation.spec_hash[:12]}, {len(actions)} actions")
+    shown = bundle.manifest.observation.spec_hash[:12]
+    return Gate("parity", True, f"observation {shown}, actions {', '.join(bundle.actions)}")
 
 
 def exported_well(bundle: Bundle) -> Gate:

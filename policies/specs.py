@@ -7,7 +7,8 @@ from pathlib import Path
 
 from envs.errors import InputError
 from policies.bundle import Bundle, check_fits, read_bundle
-from policies.manifest import FeatureLike
+from policies.family import VARIANTS
+from policies.manifest import MANIFEST_FILE, FeatureLike
 
 
 def spec_of(kind: str) -> tuple[Sequence[FeatureLike], Sequence[str]]:
@@ -20,9 +21,18 @@ def spec_of(kind: str) -> tuple[Sequence[FeatureLike], Sequence[str]]:
     return [FEATURE[name] for name in AUTOSCALING], ACTIONS
 
 
+def check(bundle: Bundle) -> None:
+    """Raise InputError unless this version can run it: observation, actions, and the variants that its prior is of."""
+    features, actions = spec_of(bundle.manifest.kind)
+    check_fits(bundle, features=features, actions=actions)
+    prior = bundle.manifest.prior
+    if prior is not None and tuple(prior.variants) != VARIANTS:
+        mend = f"this Trimtab chooses among {len(VARIANTS)} variants of other values; train again"
+        raise InputError(f"{bundle.source}/{MANIFEST_FILE}", "prior.variants", len(prior.variants), mend)
+
+
 def load(folder: Path) -> Bundle:
     """The bundle in a folder, as each use checks it. Raises InputError."""
     bundle = read_bundle(folder)
-    features, actions = spec_of(bundle.manifest.kind)
-    check_fits(bundle, features=features, actions=actions)
+    check(bundle)
     return bundle

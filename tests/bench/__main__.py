@@ -87,6 +87,17 @@ def batch() -> list[Row]:
     return [Row("batch of 1,024 clusters x 10 workloads", rate, "cluster ticks/s", ">= 200,000", rate >= 2e5)]
 
 
+def service() -> list[Row]:
+    """Processor time of one service tick, calm (what nearly all are) and in overload."""
+    from tests.bench.service import nanoseconds
+
+    calm, over = nanoseconds(0.5, 0.85), nanoseconds(1.05, 1.5)
+    return [
+        Row("one service tick, utilisation 0.5-0.85", calm, "ns", "<= 250", calm <= 250),
+        Row("one service tick, utilisation 1.05-1.5", over, "ns", "stated", None),
+    ]
+
+
 def month() -> list[Row]:
     """30 days x 500 workloads x 1,000 nodes, one stack, in a process of its own (for its memory)."""
     code = (
@@ -266,6 +277,7 @@ PARTS: dict[str, Callable[[], list[Row]]] = {
     "help": commands,
     "one": one_cluster,
     "batch": batch,
+    "service": service,
     "growth": growth,
     "month": month,
     "month-karpenter": month_karpenter,

@@ -27,15 +27,15 @@ def test_equal_seeds_give_equal_intervals() -> None:
     assert one.estimate(one.pooled(values)) != other.estimate(other.pooled(values))
 
 
-def test_pooled_means_are_means_over_drawn_traces_and_seeds() -> None:
+def test_in_pooled_means_sources_weigh_alike_and_so_do_traces_within_one() -> None:
     values = np.arange(24.0).reshape(6, 2, 2)
     draws = Draws(SOURCES, 2, resamples=20)
     pooled = draws.pooled(values)
     for r in range(21):
-        drawn = [values[u, s] for u, row in zip(draws.unit[r], draws.seed[r], strict=True) for s in row]
-        assert pooled[r] == pytest.approx(np.mean(drawn, axis=0))
-        own = [np.mean([values[u, s, 0] for s in row]) for u, row in zip(draws.unit[r], draws.seed[r], strict=True)]
-        assert draws.values(values[:, :, 0])[r] == pytest.approx(own)
+        drawn = np.array([values[u, row].mean(axis=0) for u, row in zip(draws.unit[r], draws.seed[r], strict=True)])
+        per_source = [drawn[:3].mean(axis=0), drawn[3:5].mean(axis=0), drawn[5]]
+        assert pooled[r] == pytest.approx(np.mean(per_source, axis=0))
+        assert draws.values(values[:, :, 0])[r] == pytest.approx(drawn[:, 0])
 
 
 def test_one_trace_and_one_seed_say_nothing_about_spread() -> None:

@@ -11,8 +11,10 @@ import pytest
 from envs.errors import InputError
 from optimizer import gates
 from optimizer.gates import load_evaluation
+from policies import specs
 from policies.bundle import Bundle, bundle_from
-from policies.manifest import ModelFile, TraceUsed, render_manifest
+from policies.family import VARIANTS
+from policies.manifest import ModelFile, TraceUsed, VariantPrior, render_manifest
 from tests.policies import bundles
 
 SHA = "a" * 64
@@ -90,10 +92,22 @@ def test_the_evaluation_must_have_run_this_very_network(tmp_path):
     assert not gates.identity(bundle(), judged(tmp_path, bundles={})).passed
 
 
-def test_parity_is_with_this_versions_encoder_and_decoder():
-    assert gates.parity(bundle(), bundles.FEATURES, bundles.ACTIONS).passed
-    assert not gates.parity(bundle(), bundles.FEATURES[:2], bundles.ACTIONS).passed
-    assert not gates.parity(bundle(), bundles.FEATURES, ("share", "window")).passed
+def test_parity_is_with_this_versions_encoder_decoder_and_variants(monkeypatch):
+    def passes(features: Any, actions: Any, **changed: Any) -> bool:
+        monkeypatch.setattr(specs, "spec_of", lambda kind: (features, actions))
+        return gates.parity(bundle(**changed)).passed
+
+    assert passes(bundles.FEATURES, bundles.ACTIONS)
+    assert not passes(bundles.FEATURES[:2], bundles.ACTIONS)
+    assert not passes(bundles.FEATURES, ("share", "window"))
+    zeros = [0.0] * len(VARIANTS)
+    assert passes(bundles.FEATURES, bundles.ACTIONS, prior=prior(list(VARIANTS), zeros))
+    assert not passes(bundles.FEATURES, bundles.ACTIONS, prior=prior(list(VARIANTS)[::-1], zeros))
+    assert not passes(bundles.FEATURES, bundles.ACTIONS, prior=prior([(1.0, 1.0)], [0.0]))
+
+
+def prior(variants: list[tuple[float, float]], regret: list[float]) -> VariantPrior:
+    return VariantPrior(prices=[30.0], variants=variants, log_regret=[regret])
 
 
 def test_an_export_that_was_never_compared_does_not_pass():
