@@ -42,6 +42,8 @@ SHIPPED = [
         "rps-target",
         "static-p95",
         "static-peak",
+        "trimtab",
+        "trimtab-karpenter",
     ),
 ]
 
