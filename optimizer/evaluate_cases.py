@@ -99,12 +99,16 @@ def cases_of_traces(
 
 def cases_of_suite(suite: Suite, *, seeds: int, days: float | None = None) -> Cases:
     """Every entry x seed, judged over its whole horizon: a suite's entries say their own seeds and days."""
-    out = []
+    out: list[Case] = []
+    units: list[str] = []
     for entry in suite.entries:
         length_s = min(entry.days, days or entry.days) * DAY_S
         scenario = replace(entry.scenario, horizon_s=min(length_s, entry.scenario.horizon_s))
-        name = entry.scenario.name
-        out += [Case(name, name, "cluster", entry.seed + k, scenario, 0.0) for k in range(seeds)]
+        source = entry.scenario.name
+        before = units.count(source)
+        units.append(source)
+        unit = f"{source} ({before + 1})" if before else source  # a scenario may be there again, with another seed
+        out += [Case(source, unit, "cluster", entry.seed + k, scenario, 0.0) for k in range(seeds)]
     return Cases(suite.name, tuple(out), suite.digest, (), tuple(_loads(suite)))
 
 

@@ -43,22 +43,26 @@ class _Task:
 def run_all(plan: Plan, runs: RunFile, *, jobs: int | None = None, progress: Progress | None = None) -> None:
     """Fill `runs` with what it lacks. Any number of jobs gives the same numbers.
 
-    On KeyboardInterrupt what was finished by then is in `runs`; what is in work is waited for.
+    On KeyboardInterrupt what is in work in other processes is waited for and kept.
     """
     tasks = _missing(plan, runs)
     total, done = sum(task.days for task in tasks), 0.0
     if progress is not None:
         progress(done, total, "")
-    for task, found in _results(tasks, min(jobs or available_cores(), max(len(tasks), 1))):
-        for setting, run in zip(task.settings, found, strict=True):
-            runs.keep((task.case.key, task.policy, setting), run)
+    for task, found in _results(tasks, min(jobs or available_cores(), max(len(tasks), 1)), runs):
+        _keep(runs, task, found)
         done += task.days
         if progress is not None:
             progress(done, total, task.policy)
 
 
+def _keep(runs: RunFile, task: _Task, found: Sequence[Run]) -> None:
+    for setting, run in zip(task.settings, found, strict=True):
+        runs.keep((task.case.key, task.policy, setting), run)
+
+
 def _missing(plan: Plan, runs: RunFile) -> list[_Task]:
-    """Costly ones first would starve nobody, but the order of cases and policies reads better in the file."""
+    """In the order of cases and policies."""
     tasks = []
     for case in plan.cases.cases:
         for policy, points in plan.policies.items():
@@ -73,20 +77,23 @@ def _work(task: _Task) -> list[Run]:
     return run_case(task.case, task.stacks)
 
 
-def _results(tasks: Sequence[_Task], jobs: int) -> Iterator[tuple[_Task, list[Run]]]:
+def _results(tasks: Sequence[_Task], jobs: int, runs: RunFile) -> Iterator[tuple[_Task, list[Run]]]:
     if jobs <= 1:
         yield from ((task, _work(task)) for task in tasks)
         return
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(jobs, context, initializer=watch_parent, initargs=(os.getpid(),))
+    waiting: dict[Future[list[Run]], _Task] = {pool.submit(_work, task): task for task in tasks}
     try:
-        waiting: dict[Future[list[Run]], _Task] = {pool.submit(_work, task): task for task in tasks}
         while waiting:
             ended, _ = wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED)
             for future in ended:
                 yield waiting.pop(future), future.result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+        for future, task in waiting.items():
+            if future.done() and not future.cancelled() and future.exception() is None:
+                _keep(runs, task, future.result())
 
 
 def add_bounds(plan: Plan, runs: RunFile, progress: Progress | None = None) -> None:

@@ -22,6 +22,7 @@ LONG_HOLE_S = 3600.0
 ALIVE = 0.2  # a window with less load than this share of the trace's typical load says nothing about a policy
 LONGEST_STEP_S = 1800.0
 SHORTEST_S = 6 * 3600.0  # of which 3.6 h are judged
+RESERVED = "overall"
 SUFFIXES = (".csv", ".csv.gz", ".parquet")
 
 
@@ -61,6 +62,10 @@ def read_folder(folder: Path, *, only: frozenset[str] | None = None) -> tuple[li
     files = [p for p in files if only is None or stem(p) in only]
     if not files and only is None:
         raise InputError(folder, "--load-dir", str(folder), "put at least one CSV, CSV.gz or Parquet file there")
+    names = [stem(path) for path in files]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise InputError(folder, "trace", twice, "is there in two formats; keep one file of each name")
     manifest = read_manifest(folder / "manifest.csv")
     kept: list[Recorded] = []
     skipped: list[str] = []
@@ -71,7 +76,8 @@ def read_folder(folder: Path, *, only: frozenset[str] | None = None) -> tuple[li
         start = about.get("start_utc") or trace.start_utc
         for column in trace.columns:
             label = name if len(trace.columns) == 1 else f"{name}:{column}"
-            one = _recorded(label, about.get("source") or label, path, column, trace, start)
+            source = about.get("source") or (label if label != RESERVED else f"{label} (file)")
+            one = _recorded(label, source, path, column, trace, start)
             why = _unusable(one)
             if why:
                 skipped.append(f"{label}: skipped, {why}")
@@ -90,6 +96,8 @@ def read_manifest(path: Path) -> dict[str, dict[str, str]]:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(path, "manifest", None, f"is no CSV in UTF-8 ({error})") from None
     for number, line in enumerate(lines, 2):
+        if line.get("source") == RESERVED:
+            raise InputError(path, f"line {number}, column source", RESERVED, "is the name of the mean over sources")
         for column in ("trace", "source"):
             if not line.get(column):
                 raise InputError(path, f"line {number}, column {column}", None, "give trace and source on every line")

@@ -256,6 +256,40 @@ def test_an_interrupted_evaluation_keeps_what_was_finished(folder: Path, tmp_pat
     assert len((out / "runs.jsonl").read_text().splitlines()) == 2
 
 
+def test_on_two_processes_what_was_in_work_is_kept_too_and_the_rest_follows(folder: Path, tmp_path: Path) -> None:
+    def stop(done: float, total: float, what: str) -> None:
+        if done > 0:
+            raise KeyboardInterrupt
+
+    out = tmp_path / "judged"
+    given = {"load_dir": folder, "services": 1, "sweep": 0, "out": out}
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(["hpa-default"], jobs=2, progress=stop, **given)  # type: ignore[arg-type]
+    kept = len((out / "runs.jsonl").read_text().splitlines()) - 1
+    assert 1 <= kept <= 6
+    again = evaluate(["hpa-default"], jobs=1, resume=True, **given)  # type: ignore[arg-type]
+    assert len(again.runs.known) == 6
+    fresh = evaluate(["hpa-default"], load_dir=folder, services=1, sweep=0, jobs=1)
+    assert {k: run.outcome for k, run in again.runs.known.items()} == {
+        k: run.outcome for k, run in fresh.runs.known.items()
+    }, "any number of processes, the same numbers"
+
+
+def test_names_that_would_collide_are_refused_or_numbered(folder: Path, tmp_path: Path) -> None:
+    entries = "entries:\n" + "  - {scenario: toy, seed: 1, days: 0.05}\n  - {scenario: toy, seed: 2, days: 0.05}\n"
+    (tmp_path / "twice.yaml").write_text(entries)
+    cases = wanted_cases(None, str(tmp_path / "twice.yaml"), seeds=1, days=None, services=1)
+    assert [c.unit for c in cases.cases] == ["toy", "toy (2)"]
+    assert {c.source for c in cases.cases} == {"toy"}
+    (folder / "manifest.csv").write_text("trace,source\nt0,overall\n")
+    with pytest.raises(InputError, match="mean over sources"):
+        read_folder(folder)
+    (folder / "manifest.csv").unlink()
+    (folder / "t0.csv.gz").write_bytes((folder / "t0.csv").read_bytes())
+    with pytest.raises(InputError, match="two formats"):
+        read_folder(folder)
+
+
 def test_the_bound_is_below_every_policy(folder: Path) -> None:
     result = evaluate(
         ["rps-tuned", "hpa-default"], load_dir=folder, services=2, sweep=0, bound=True, jobs=1, kinds=("cluster",)
@@ -280,6 +314,7 @@ def test_the_bound_is_below_every_policy(folder: Path) -> None:
         (["--policies", "hpa-default", "--load-dir", "LOAD", "--seeds", "0"], "--seeds"),
         (["--policies", "hpa-default", "--load-dir", "LOAD", "--resume"], "--out"),
         (["--policies", "", "--load-dir", "LOAD"], "name at least one stack"),
+        (["--policies", "hpa-default", "--load-dir", "LOAD", "--json", "nowhere/x.json"], "--json"),
     ],
 )
 def test_bad_input_is_one_line_and_nothing_is_written(
