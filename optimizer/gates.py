@@ -98,7 +98,7 @@ def no_source_worse(evaluation: Evaluation) -> Gate:
 def unseen(bundle: Bundle, evaluation: Evaluation) -> Gate:
     """No trace of the evaluation is one that the candidate was trained on, by checksum.
 
-    An evaluation of scenarios lists no traces; then no source may be one that it was trained on, as the evaluation says.
+    An evaluation of scenarios lists no traces; then none of its sources may be one that it was trained on.
     """
     trained = {trace.sha256: trace.trace for trace in bundle.manifest.data}
     judged = [str(trace.get("sha256")) for trace in evaluation.document.get("traces", [])]
