@@ -273,6 +273,20 @@ def network() -> list[Row]:
     return [Row(f"learned policy, 1,000 rows, 2 x {n} units", ms, "ms", "<= 5", ms <= 5) for n, ms in values.items()]
 
 
+def learning() -> list[Row]:
+    from tests.bench import learning as part
+
+    cores = os.cpu_count() or 1
+    rows, steps, ppo = part.vector_rows_per_s(cores), part.gym_steps_per_s(), part.ppo_rows_per_s(cores)
+    decision = part.decision_ms()
+    return [
+        Row("vector environment, the whole world, one process", rows, "workload rows/s", ">= 200,000", rows >= 2e5),
+        Row("Trimtab/Autoscaling-v0 alone", steps, "steps/s", ">= 1,500", steps >= 1500),
+        Row("Stable-Baselines3 PPO with the base beside it", ppo, "rows/s", ">= 30,000", ppo >= 3e4),
+        Row("one decision of 1,000 workloads, p99", decision, "ms", "<= 50", decision <= 50),
+    ]
+
+
 PARTS: dict[str, Callable[[], list[Row]]] = {
     "help": commands,
     "one": one_cluster,
@@ -286,6 +300,7 @@ PARTS: dict[str, Callable[[], list[Row]]] = {
     "tune": tune,
     "bound": bound,
     "network": network,
+    "learning": learning,
     "demo": demo,
 }
 
