@@ -150,14 +150,26 @@ def pool_bounds(name: str, pool: NodePool) -> tuple[float, float]:
 
 
 def bounds(field: Field, spec: ClusterSpec) -> tuple[Array, Array]:
-    """(low, high), each (W,) or (L,)."""
+    """(low, high), each (W,) or (L,); read-only. Worked out once for a spec: every decision asks many times."""
+    if id(spec) not in _BOUNDS or _BOUNDS[id(spec)][0] is not spec:
+        if len(_BOUNDS) >= MOST_SPECS:
+            _BOUNDS.clear()
+        _BOUNDS[id(spec)] = (spec, {f.name: _bounds(f, spec) for f in FIELDS})
+    return _BOUNDS[id(spec)][1][field.name]
+
+
+MOST_SPECS = 64
+_BOUNDS: dict[int, tuple[ClusterSpec, dict[str, tuple[Array, Array]]]] = {}
+
+
+def _bounds(field: Field, spec: ClusterSpec) -> tuple[Array, Array]:
     pairs = (
         [workload_bounds(field.name, w) for w in spec.workloads]
         if field.of == "workload"
         else [pool_bounds(field.name, p) for p in spec.node_pools]
     )
     both = np.array(pairs, np.float64).reshape(-1, 2)
-    return both[:, 0], both[:, 1]
+    return read_only(both[:, 0]), read_only(both[:, 1])
 
 
 def stretch(field: Field, x: Any, spec: ClusterSpec) -> Array:

@@ -11,6 +11,7 @@ clusters and for replay. There is no second encoder.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -77,6 +78,7 @@ FEATURES = (
     Feature("known", 0.0, 1.0, "share of this workload's signals that are known and fresh"),
 )
 FEATURE = {f.name: f for f in FEATURES}
+ALL = tuple(FEATURE)
 # What the autoscaling network looks at: what replay can know too, where there are no nodes and no memory.
 AUTOSCALING = (
     "load",
@@ -262,16 +264,22 @@ def signals_of(snapshot: Snapshot, spec: RowSpec, intent: Intent) -> RowSignals:
     )
 
 
-def table(columns: Columns, names: Sequence[str], n: int) -> NDArray[np.float32]:
+@lru_cache(maxsize=8)
+def _ranges(names: tuple[str, ...]) -> tuple[Array, Array]:
+    return np.array([FEATURE[n].low for n in names]), np.array([FEATURE[n].high for n in names])
+
+
+def table(columns: Columns, names: tuple[str, ...], n: int) -> NDArray[np.float32]:
     """(n, len(names)) float32, each feature within its [low, high], unknown 0."""
-    out = np.zeros((n, len(names)), np.float32)
+    out = np.empty((len(names), n))
     for i, name in enumerate(names):
-        f = FEATURE[name]
-        out[:, i] = np.clip(np.nan_to_num(columns[name], nan=0.0), f.low, f.high)
-    return out
+        out[i] = columns[name]
+    out[np.isnan(out)] = 0.0
+    low, high = _ranges(names)
+    return np.clip(out.T, low, high).astype(np.float32)
 
 
-def encode_rows(seen: RowSignals, spec: RowSpec, names: Sequence[str] = AUTOSCALING) -> NDArray[np.float32]:
+def encode_rows(seen: RowSignals, spec: RowSpec, names: tuple[str, ...] = AUTOSCALING) -> NDArray[np.float32]:
     """(N, len(names)) float32 of the features that need no whole snapshot; finite for any input."""
     with np.errstate(invalid="ignore", divide="ignore"):
         columns = load_columns(seen, spec) | replica_columns(seen, spec) | service_columns(seen, spec)
@@ -291,4 +299,4 @@ def encode(history: Sequence[Snapshot], spec: ClusterSpec, intent: Intent) -> ND
     with np.errstate(invalid="ignore", divide="ignore"):
         columns = load_columns(seen, rows) | replica_columns(seen, rows) | service_columns(seen, rows)
         columns |= cluster_columns(history[-1], rows, intent)
-    return table(columns, [f.name for f in FEATURES], len(spec.workloads))
+    return table(columns, ALL, len(spec.workloads))

@@ -96,12 +96,18 @@ def no_source_worse(evaluation: Evaluation) -> Gate:
 
 
 def unseen(bundle: Bundle, evaluation: Evaluation) -> Gate:
-    """No trace of the evaluation is one that the candidate was trained on, by checksum."""
+    """No trace of the evaluation is one that the candidate was trained on, by checksum.
+
+    An evaluation of scenarios lists no traces; then none of its sources may be one that it was trained on.
+    """
     trained = {trace.sha256: trace.trace for trace in bundle.manifest.data}
     judged = [str(trace.get("sha256")) for trace in evaluation.document.get("traces", [])]
+    sources = evaluation.document.get("trained_on", {}).get(evaluation.candidate)
+    if not judged:
+        said = "are not stated" if sources is None else f"that it was trained on: {', '.join(sources) or 'none'}"
+        return Gate("unseen", sources == [], f"no traces listed; sources {said}")
     known = sorted({trained[sha] for sha in judged if sha in trained})
     said = f"trained on {len(known)} of them: {', '.join(known[:3])}" if known else "none of them was trained on"
-    sources = evaluation.document.get("trained_on", {}).get(evaluation.candidate) or []
     beside = f" (but on others of {', '.join(sources)})" if sources and not known else ""
     return Gate("unseen", not known, f"{len(judged)} traces judged, {said}{beside}")
 

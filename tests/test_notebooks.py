@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-NOTEBOOKS = sorted((Path(__file__).resolve().parent.parent / "notebooks").glob("*.ipynb"))
+FOLDER = Path(__file__).resolve().parent.parent / "notebooks"
+TRAINING = FOLDER / "03_train.ipynb"
+NOTEBOOKS = sorted(set(FOLDER.glob("*.ipynb")) - {TRAINING})
 
 
 def run(path: Path) -> dict[str, Any]:
@@ -25,3 +27,12 @@ def test_a_notebook_runs_and_ends_with_a_table_that_has_a_cost_in_each_row(path:
     table = run(path)["result"].table
     assert len(table) >= 2
     assert (table.cost_usd > 0).all()
+
+
+def test_the_training_notebook_trains_judges_and_asks_the_shipped_network() -> None:
+    pytest.importorskip("stable_baselines3", reason="needs the extra `train`")
+    names = run(TRAINING)
+    assert list(names["result"].violation_price) == [30.0, 100.0, 300.0, 1000.0]
+    assert (names["trained"].bundle / "policy.onnx").exists()
+    calm, rising = names["network"].act(names["seen"])
+    assert rising[0] < calm[0]  # more room where the load has doubled

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from policies.burn import MOST, moved, no_burn, seen
+from policies.burn import LEAST, MOST, moved, no_burn, seen
 
 HOUR_S = 3600.0
 
@@ -25,7 +25,7 @@ def run(share_at: object, slo: float, hours: int) -> list[float]:
 @given(st.floats(0.2, 1.5), st.floats(-0.8, 0.8), st.sampled_from([0.99, 0.999, 0.9999]))
 def test_it_settles_where_the_budget_is_just_spent(slope: float, off: float, slo: float) -> None:
     """A bad share that falls as a power of the price: any slope, any start within what the bounds can correct."""
-    reach = slope * np.log10(MOST)
+    reach = slope * np.log10(MOST if off > 0 else LEAST)
 
     def share(multiplier: float) -> float:
         return (1.0 - slo) * 10.0 ** (np.clip(off, -0.8 * reach, 0.8 * reach) - slope * np.log10(multiplier))
@@ -37,7 +37,7 @@ def test_it_settles_where_the_budget_is_just_spent(slope: float, off: float, slo
 
 def test_what_no_price_mends_stays_within_bounds() -> None:
     assert run(lambda m: 0.5, 0.999, 24 * 10)[-1] == MOST
-    assert run(lambda m: 0.0, 0.999, 24 * 30)[-1] == 1.0 / MOST
+    assert run(lambda m: 0.0, 0.999, 24 * 30)[-1] == 1.0 / LEAST
 
 
 def test_nothing_moves_before_there_is_evidence_or_near_the_target() -> None:

@@ -86,6 +86,11 @@ def test_a_trace_of_training_may_not_judge(tmp_path):
     assert gates.unseen(other, evaluation).passed
 
 
+@pytest.mark.parametrize(("stated", "passed"), [({"new": []}, True), ({"new": ["nab"]}, False), ({}, False)])
+def test_without_traces_the_sources_decide_and_silence_does_not_pass(tmp_path, stated, passed):
+    assert gates.unseen(bundle(), judged(tmp_path, traces=[], trained_on=stated)).passed is passed
+
+
 def test_the_evaluation_must_have_run_this_very_network(tmp_path):
     assert gates.identity(bundle(), judged(tmp_path)).passed
     assert not gates.identity(bundle(), judged(tmp_path, bundles={"new": "c" * 64})).passed
