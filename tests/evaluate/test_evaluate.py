@@ -284,7 +284,7 @@ def test_every_column_of_the_tables_has_its_head(folder: Path) -> None:
         assert all(heads), heads
         assert len(set(heads)) == len(heads)
     against = view.pairs["overall"]["rps-tuned", "hpa-default"]
-    columns = {str(c.header): list(c.cells)[0] for c in pair_table(result, view, "").columns}
+    columns = {str(c.header): next(iter(c.cells)) for c in pair_table(result, view, "").columns}
     assert columns["of replicas"] == signed(against.equal_slo_replicas.value)
     assert columns["Point"] == signed(against.point)
     assert not any("rps-tuned: " in line for line in against.missing), "it has no frontier to speak of"
