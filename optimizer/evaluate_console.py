@@ -90,7 +90,8 @@ def pair_table(result: Evaluation, view: View, title: str) -> Table:
         table.add_column(name)
     for name in (
         "Equal SLO",
-        "Equal SLO, hindsight per trace",
+        "of replicas",
+        "hindsight per trace",
         "Attained",
         "Point",
         "w=100",

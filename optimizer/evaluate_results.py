@@ -219,7 +219,8 @@ class _Pooled:
             missing += [
                 f"at {100 * level:g} % good: {name}: {why}"
                 for name in (ours, theirs)
-                if (why := why_no_overlap(_first(self.front[name]), 1.0 - level))
+                if self.cost[name].shape[1] > 1  # one that ran at its own setting only has no frontier to speak of
+                and (why := why_no_overlap(_first(self.front[name]), 1.0 - level))
             ]
         hindsight, traces = self._hindsight(ours, theirs)
         if traces < len(self.m.units):

@@ -21,6 +21,7 @@ from envs.timeline import Timeline
 from optimizer.cli import app
 from optimizer.evaluate import evaluate, uses_hindsight, wanted_cases
 from optimizer.evaluate_cases import DAY_S, cases_of_traces, stretches
+from optimizer.evaluate_console import pair_table, policy_table, signed
 from optimizer.evaluate_replay import run_replays
 from optimizer.evaluate_run import run_alone
 from optimizer.evaluate_sweep import dial_of, sweep_of
@@ -273,6 +274,20 @@ def test_on_two_processes_what_was_in_work_is_kept_too_and_the_rest_follows(fold
     assert {k: run.outcome for k, run in again.runs.known.items()} == {
         k: run.outcome for k, run in fresh.runs.known.items()
     }, "any number of processes, the same numbers"
+
+
+def test_every_column_of_the_tables_has_its_head(folder: Path) -> None:
+    result = evaluate(["hpa-default", "rps-tuned"], load_dir=folder, services=1, sweep=2, sweep_last=0, jobs=1)
+    view = result.views["cluster"]
+    for table in (policy_table(result, view, ""), pair_table(result, view, "")):
+        heads = [str(column.header) for column in table.columns]
+        assert all(heads), heads
+        assert len(set(heads)) == len(heads)
+    against = view.pairs["overall"]["rps-tuned", "hpa-default"]
+    columns = {str(c.header): next(iter(c.cells)) for c in pair_table(result, view, "").columns}
+    assert columns["of replicas"] == signed(against.equal_slo_replicas.value)
+    assert columns["Point"] == signed(against.point)
+    assert not any("rps-tuned: " in line for line in against.missing), "it has no frontier to speak of"
 
 
 def test_names_that_would_collide_are_refused_or_numbered(folder: Path, tmp_path: Path) -> None:
