@@ -30,7 +30,7 @@ $(VENV)/.kernels: $(VENV)/.base $(SOURCES)
 setup: $(VENV)/.kernels ## virtual environment and compiled kernels
 
 demo: $(VENV)/.kernels ## two weeks of a real web shop's load under today's autoscalers
-	$(BIN)/trimtab whatif webshop --stacks hpa-default,hpa-cpu-50,hpa-tuned,rps-tuned,karpenter,karpenter-balanced --bound --out out/demo --force
+	$(BIN)/trimtab whatif webshop --stacks hpa-default,hpa-tuned,rps-tuned,karpenter,karpenter-balanced,karpenter-rps-tuned,trimtab --bound --out out/demo --force
 
 test: $(VENV)/.dev $(VENV)/.kernels ## the tests
 	$(BIN)/python -m pytest

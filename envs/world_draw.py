@@ -18,7 +18,7 @@ import numpy as np
 from envs.cluster import ClusterSpec, InstanceType, NodePool, ServiceModel, Workload
 from envs.errors import InputError
 from envs.prices import PriceBook
-from envs.scenario import GeneratedDemand, Scenario, TraceDemand
+from envs.scenario import GeneratedDemand, NoiseModel, Scenario, TraceDemand
 from envs.spot import SpotMarket
 from envs.trace_file import Trace, read_trace_once
 
@@ -101,10 +101,18 @@ def draw_scenario(rng: np.random.Generator, loads: Sequence[LoadSource], draw: D
         horizon_s=draw.horizon_s,
         tick_s=draw.tick_s,
         warmup_s=WARMUP_S,
+        noise=_draw_noise(rng),
         spot=SpotMarket(),
         region=REGION,
         seed=int(rng.integers(2**31)),
     )
+
+
+def _draw_noise(rng: np.random.Generator) -> NoiseModel:
+    """Half the clusters as fitted on recorded minutes; half with rougher load, as small services have it."""
+    if rng.random() < 0.5:
+        return NoiseModel()
+    return NoiseModel(cv=log_uniform(rng, 0.03, 0.3), tau_s=log_uniform(rng, 20.0, 600.0))
 
 
 def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
