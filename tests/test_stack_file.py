@@ -39,6 +39,7 @@ SHIPPED = [
         "most-allocated",
         "replay",
         "replay-cpu",
+        "replay-packed",
         "rps-target",
         "static-p95",
         "static-peak",
@@ -54,7 +55,7 @@ def test_what_ships() -> None:
         stack = load_stack(name)
         assert stack.name == name
         assert 40 < len(stack.description) < 120
-        if not name.startswith(("karpenter", "trimtab")):
+        if not name.startswith(("karpenter", "trimtab", "replay-packed")):
             assert stack.nodes == spec.ClusterAutoscaler(expander="least-waste")
 
 
@@ -316,7 +317,7 @@ def test_the_schema_is_json_with_a_sentence_for_every_field() -> None:
 def test_spelled_out_documents_read_back_as_the_same_stack(name: str) -> None:
     document = stack_document(name)
     assert stack_from_document(json.loads(json.dumps(document, allow_nan=False))) == load_stack(name)
-    assert document["nodes"].get("scale_down_unneeded_s", 600.0) == (165.0 if name == "trimtab" else 600.0)
+    assert document["nodes"].get("scale_down_unneeded_s", 600.0) == (165.0 if name in ("trimtab", "replay-packed") else 600.0)
 
 
 seconds = st.integers(1, 1800)
