@@ -127,7 +127,15 @@ def test_every_update_reaches_the_spool_and_the_parameters_too(offline, monkeypa
     assert first["params"]["ppo.gamma"] == "0.97"
 
 
-def test_ctrl_c_ends_at_the_next_update_and_resume_goes_on(offline, monkeypatch, capsys):
+@pytest.fixture
+def interruptible():
+    """Ctrl-C as at a terminal: a background job of a shell starts with the signal ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_ends_at_the_next_update_and_resume_goes_on(offline, monkeypatch, capsys, interruptible):
     def press(update: int) -> None:
         if update == 2:
             os.kill(os.getpid(), signal.SIGINT)
