@@ -72,9 +72,10 @@ def judged(name: str, before: Targets, after: Targets, spec: ClusterSpec) -> tup
     touched = ["requirements"] if before.requirements != after.requirements else []
     for field in FIELDS:
         old, new = getattr(before, field.name), getattr(after, field.name)
-        labels = names_of(field, spec)
         differs = ~((old == new) | (np.isnan(old) & np.isnan(new)))
-        touched += [f"{field.name} of {labels[i]}" for i in np.flatnonzero(differs)]
+        if differs.any():
+            labels = names_of(field, spec)
+            touched += [f"{field.name} of {labels[i]}" for i in np.flatnonzero(differs)]
     more = f" and {len(touched) - 3} more" if len(touched) > 3 else ""
     return after, Verdict(name, bool(touched), ", ".join(touched[:3]) + more)
 

@@ -48,23 +48,16 @@ class LoadPast:
 
     def read(self) -> Array:
         """(n, len(PAST)) requests/s in the order of PAST, as of now; NaN where nothing was measured."""
-        lags = [self._ago(m) for m in LAGS_MIN]
-        same = [self._around(back - lead) for back in (DAY_MIN, WEEK_MIN) for lead in LEADS_MIN]
-        return np.stack([*lags, *self._peaks(), *same], axis=1).astype(np.float64)
+        lags, recent, same = (self._ring[(self._next - 1 - ago) % KEPT_MIN] for ago in (_LAGS, _RECENT, _SAME))
+        peaks = [np.fmax.reduce(recent[:minutes]) for minutes in PEAKS_MIN]
+        means = same.sum(axis=1, dtype=np.float32) / np.float32(same.shape[1])
+        return np.concatenate([lags, peaks, means]).T.astype(np.float64)
 
     def _ago(self, minutes: int) -> NDArray[np.float32]:
         """0 minutes ago is the newest sample."""
         return self._ring[(self._next - 1 - minutes) % KEPT_MIN]
 
-    def _peaks(self) -> list[NDArray[np.float32]]:
-        out, best, seen = [], self._ago(0), 1
-        for minutes in PEAKS_MIN:
-            while seen < minutes:
-                best = np.fmax(best, self._ago(seen))
-                seen += 1
-            out.append(best)
-        return out
 
-    def _around(self, minutes: int) -> NDArray[np.float32]:
-        rows = [self._ago(minutes + k) for k in range(-BLUR_MIN, BLUR_MIN + 1)]
-        return np.asarray(sum(rows) / np.float32(len(rows)), np.float32)
+_LAGS, _RECENT = np.array(LAGS_MIN), np.arange(max(PEAKS_MIN))
+_BACK = [back - lead for back in (DAY_MIN, WEEK_MIN) for lead in LEADS_MIN]
+_SAME = np.array(_BACK)[:, None] + np.arange(-BLUR_MIN, BLUR_MIN + 1)  # (leads, minutes around)

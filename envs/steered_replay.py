@@ -47,13 +47,14 @@ class SteeredReplay:
         self._share = share * self._scaling
         self._past = LoadPast(W)
         self._minute, self._bad, self._offered = 0, np.zeros(W * V * B), np.zeros(W)
-        self._rows = np.arange(W * V * B)  # those that are run
+        self._rows, self._spec_of_rows = np.arange(W * V * B), self._spec  # those that are run
         self._live = np.ones((W, V), np.bool_)
 
     def keep(self, live: NDArray[np.bool_]) -> None:
         """Run only these variants (W, V) from now on; what was dropped does not come back."""
         self._live = self._live & live
         self._rows = np.flatnonzero(np.repeat(self._live.ravel(), self.shape[2]))
+        self._spec_of_rows = RowSpec(*(column[self._rows] for column in self._spec))
 
     def advance(self, rates: Array) -> tuple[Array, Array]:
         """(minutes, W) measured requests/s, oldest first: (dollars, bad requests), each (W, V, B)."""
@@ -70,8 +71,7 @@ class SteeredReplay:
             self._run = ReplayRun(cases, tick_s=self._tick_s, seed=self._seed)
         elif self._minute % self._every == 0:
             rows = self._rows
-            spec = RowSpec(*(column[rows] for column in self._spec))
-            action = self._act(encode_rows(self._signals(self._run, rows), spec))
+            action = self._act(encode_rows(self._signals(self._run, rows), self._spec_of_rows))
             self._share[rows], self._window_s[rows] = set_points(action, self._told[rows], self._scaling[rows])
         W = self.shape[0]
         self._run.live[...] = np.repeat(self._live, self.shape[2], axis=1)

@@ -8,6 +8,8 @@ say how, docs/design/bound.md what is left out.
 from __future__ import annotations
 
 import os
+import queue
+import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -25,26 +27,53 @@ if TYPE_CHECKING:
 COLUMNS = ("bound_usd", "above_bound", "bound_at_slo_usd")
 
 
-def bounds_of(store: CellStore, cells: Sequence[Cell], *, tell: Callable[[int, int], None]) -> pd.DataFrame:
+Known = tuple["Clairvoyant", np.ndarray]
+
+
+class Ahead:
+    """What bounds stand on, worked out in a thread of its own while the cells run: it needs no cell.
+
+    Demand and machines are read once per variation and seed, whatever the number of stacks.
+    """
+
+    def __init__(self, cells: Sequence[Cell]) -> None:
+        groups: dict[tuple[int, int], list[Cell]] = {}
+        for cell in cells:
+            groups.setdefault((id(cell.row.scenario), cell.seed), []).append(cell)
+        self.groups = list(groups.values())
+        self._found: queue.SimpleQueue[Known | BaseException] = queue.SimpleQueue()
+        threading.Thread(target=self._work, daemon=True).start()
+
+    def _work(self) -> None:
+        try:
+            for members in self.groups:
+                self._found.put(clairvoyant_of(members[0].row.scenario, members[0].seed, members[0].days))
+        except BaseException as error:  # for `next` to raise
+            self._found.put(error)
+
+    def next(self) -> Known:
+        """Of the next group, in order; waits for it. Raises what went wrong there."""
+        found = self._found.get()
+        if isinstance(found, BaseException):
+            raise found
+        return found
+
+
+def bounds_of(store: CellStore, ahead: Ahead, *, tell: Callable[[int, int], None]) -> pd.DataFrame:
     """One line per cell: row, seed, usd at the cell's own service level and usd_at_slo (NaN: nothing meets an SLO).
 
-    Demand and machines are read once per variation and seed, whatever the number of stacks. tell(done, all)
-    counts those.
+    tell(done, all) counts variations and seeds.
     """
-    groups: dict[tuple[int, int], list[Cell]] = {}
-    for cell in cells:
-        groups.setdefault((id(cell.row.scenario), cell.seed), []).append(cell)
     lines = []
-    for done, members in enumerate(groups.values()):
-        tell(done, len(groups))
-        lines += _lines(store, members)
-    tell(len(groups), len(groups))
+    for done, members in enumerate(ahead.groups):
+        tell(done, len(ahead.groups))
+        lines += _lines(store, members, *ahead.next())
+    tell(len(ahead.groups), len(ahead.groups))
     return pd.DataFrame(lines).sort_values(["row", "seed"], kind="stable").reset_index(drop=True)
 
 
-def _lines(store: CellStore, cells: Sequence[Cell]) -> list[dict[str, float]]:
+def _lines(store: CellStore, cells: Sequence[Cell], known: Clairvoyant, offered: np.ndarray) -> list[dict[str, float]]:
     scenario = cells[0].row.scenario
-    known, offered = clairvoyant_of(scenario, cells[0].seed, cells[0].days)
     slo = np.array([w.slo_target for w in scenario.cluster.workloads])
     at_slo = known.at(Served(offered, slo * offered, (1.0 - slo) * offered)).usd
     if store.about(cells[0])["unreachable_slos"]:

@@ -16,6 +16,7 @@ from optimizer.grid import Cell, Row, build_cells, build_rows, trimtab_version
 if TYPE_CHECKING:
     import pandas as pd
 
+    from optimizer.bound import Ahead
     from optimizer.cell_run import Simulate
     from optimizer.cell_store import CellStore
 
@@ -163,14 +164,18 @@ def _run_in(
 
     store = CellStore(out)
     tasks = [Task(i, cell, out, simulate) for i, cell in enumerate(cells) if not store.is_finished(cell)]
+    tasks.sort(
+        key=lambda task: task.cell.row.stack.learned is None and task.cell.row.stack.replay is None
+    )  # long first
     watch = _Watch(cells, tasks, progress)
     if simulate is None and len(tasks) > 1:
         _compile_once()
+    ahead = _ahead(cells) if bound else None
     for index in pick_executor(jobs, len(tasks)).run(tasks, watch.day):
         watch.finished(index)
     result = assemble(store, cells, out if keep else None)
-    if bound:
-        result = _with_bounds(result, store, cells, watch)
+    if ahead is not None:
+        result = _with_bounds(result, store, ahead, watch)
     if keep:
         for name in (WORKLOADS_FILE, NODES_FILE):
             join_timelines(out, {cell.name: store.place(cell) for cell in cells}, name)
@@ -181,10 +186,16 @@ def _run_in(
     return result
 
 
-def _with_bounds(result: WhatIf, store: CellStore, cells: Sequence[Cell], watch: _Watch) -> WhatIf:
+def _ahead(cells: Sequence[Cell]) -> Ahead:
+    from optimizer.bound import Ahead
+
+    return Ahead(cells)
+
+
+def _with_bounds(result: WhatIf, store: CellStore, ahead: Ahead, watch: _Watch) -> WhatIf:
     from optimizer.bound import add_bounds, bounds_of
 
-    bounds = bounds_of(store, cells, tell=watch.bound)
+    bounds = bounds_of(store, ahead, tell=watch.bound)
     return replace(result, table=add_bounds(result.table, bounds))
 
 

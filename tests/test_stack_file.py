@@ -317,7 +317,9 @@ def test_the_schema_is_json_with_a_sentence_for_every_field() -> None:
 def test_spelled_out_documents_read_back_as_the_same_stack(name: str) -> None:
     document = stack_document(name)
     assert stack_from_document(json.loads(json.dumps(document, allow_nan=False))) == load_stack(name)
-    assert document["nodes"].get("scale_down_unneeded_s", 600.0) == (165.0 if name in ("trimtab", "replay-packed") else 600.0)
+    assert document["nodes"].get("scale_down_unneeded_s", 600.0) == (
+        165.0 if name in ("trimtab", "replay-packed") else 600.0
+    )
 
 
 seconds = st.integers(1, 1800)
