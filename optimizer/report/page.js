@@ -65,19 +65,32 @@
     var low = Math.log10(Math.min.apply(null, y)), high = Math.log10(Math.max.apply(null, y));
     var x = points.map(function (p) { return p.usd; });
     var left = Math.min.apply(null, x), right = Math.max.apply(null, x), room = Math.max(right - left, right * 0.05);
-    // A label that would lie on another one is left to the pointer.
-    var labelled = [];
+    // Each label takes the first place beside its point that is free; one that finds none is left to the pointer.
+    var across = x.map(function (v) { return (v - left) / room; });
+    var up = y.map(function (v) { return Math.log10(v) / Math.max(high - low, 1); });
+    var taken = points.map(function (p, k) { return [across[k] - 0.02, across[k] + 0.02, up[k] - 0.02, up[k] + 0.02]; });
+    var places = [];
     var labels = points.map(function (p, k) {
-      var at = [(x[k] - left) / room, Math.log10(y[k]) / Math.max(high - low, 1)];
-      var free = few && labelled.every(function (b) { return Math.abs(at[0] - b[0]) > 0.45 || Math.abs(at[1] - b[1]) > 0.07; });
-      if (free) { labelled.push(at); }
-      return free ? plainText(shorten(p.label, narrow ? 22 : 30)) : "";
+      var text = shorten(p.label, narrow ? 22 : 30), wide = text.length * (narrow ? 0.03 : 0.022), a = across[k], u = up[k];
+      var right = ["middle right", [a + 0.03, a + 0.03 + wide, u - 0.025, u + 0.025]];
+      var lefts = ["middle left", [a - 0.03 - wide, a - 0.03, u - 0.025, u + 0.025]];
+      var over = ["top center", [a - wide / 2, a + wide / 2, u + 0.03, u + 0.09]];
+      var under = ["bottom center", [a - wide / 2, a + wide / 2, u - 0.09, u - 0.03]];
+      var order = a > 0.5 ? [lefts, over, under, right] : [right, over, under, lefts];
+      var found = few && order.find(function (o) {
+        return o[1][0] > -0.25 && o[1][1] < 1.25 && taken.every(function (t, n) {
+          return n === k || o[1][1] < t[0] || o[1][0] > t[1] || o[1][3] < t[2] || o[1][2] > t[3];
+        });
+      });
+      places.push(found ? found[0] : "middle right");
+      if (found) { taken.push(found[1]); }
+      return found ? plainText(text) : "";
     });
     draw("chart-scatter", [{
       x: x, y: y, mode: few ? "markers+text" : "markers", cliponaxis: false, text: labels,
       hovertext: points.map(function (p) { return plainText(p.label); }),
       customdata: points.map(function (p) { return p.slos; }),
-      textposition: x.map(function (v) { return v > (left + right) / 2 ? "middle left" : "middle right"; }),
+      textposition: places,
       marker: { size: 11, color: points.map(function (p, k) { return k ? "#0b5d8f" : "#17202b"; }) },
       textfont: { size: font.size },
       hovertemplate: "<b>%{hovertext}</b><br>$%{x:,.0f} for 30 days<br>%{y:,.3g} bad per million<br>%{customdata}<extra></extra>"
