@@ -71,7 +71,13 @@ def judged_batch(
     judged_from_s: float = 0.0,
     progress: Callable[[float], None] | None = None,
 ) -> list[Judged]:
-    """The same, with nothing counted before judged_from_s (a multiple of 5 minutes): history that is simulated."""
+    """The same, with nothing counted before judged_from_s (a multiple of 5 minutes): history that is simulated.
+
+    Raises ValueError for stacks that are steered while they run (replay, a learned policy): nobody would steer them.
+    """
+    for stack in stacks:
+        if stack.replay is not None or stack.learned is not None:
+            raise ValueError(f"stack {stack.name} is steered while it runs: it cannot run in a plain batch")
     demand = Demand.pack([scenario], [seed])
     sim = ClusterSim([case_of(scenario, stack, seed, demand) for stack in stacks], rows=rows_per_day(scenario))
     while sim.tick < 0:

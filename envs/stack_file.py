@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,6 +27,7 @@ from envs.stack import (
     HpaSpec,
     Karpenter,
     KedaSpec,
+    Learned,
     ReplicaScaler,
     ScheduleSpec,
     Stack,
@@ -65,7 +66,11 @@ def load_stack(name_or_path: Path | str, *, folder: Path | None = None) -> Stack
     the nearest right ones), a file that cannot be read, an unknown key, a wrong value.
     """
     path = stack_path(name_or_path, folder=folder)
-    return validate(StackModel, read_yaml(path)).build(_stem(path))
+    stack = validate(StackModel, read_yaml(path)).build(_stem(path))
+    if stack.learned is None or stack.learned.bundle == Learned().bundle:
+        return stack
+    bundle = (path.parent / Path(stack.learned.bundle).expanduser()).absolute()  # a relative one lies beside the file
+    return replace(stack, learned=replace(stack.learned, bundle=str(bundle)))
 
 
 def stack_path(name_or_path: Path | str, *, folder: Path | None = None) -> Path:

@@ -255,7 +255,7 @@ class LearnedModel(StrictModel):
     """`learned:` in a stack: a network moves the set-points of services, chosen by what their own past asks for."""
 
     bundle: str = Field(default=_LEARNED.bundle, min_length=1, max_length=4096)
-    """Folder of the policy's bundle; pretrained = the one that comes with Trimtab."""
+    """Folder of the policy's bundle, relative to the stack's file; pretrained = the one that comes with Trimtab."""
     period_s: Duration = Field(default=_LEARNED.period_s, ge=60, le=3600)
     """Time between two decisions; the shipped network was trained at its default."""
     violation_price: float | None = Field(default=None, ge=0, le=1e9)

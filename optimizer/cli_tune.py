@@ -174,6 +174,8 @@ def _wanted(stack: str, scenarios: str, days: float | None, **asked: Any) -> Sea
     loaded = load_stack(stack)
     if loaded.replay is not None:
         raise InputError(None, "--stack", stack, "tunes itself, hour by hour (replay); tune the stack without it")
+    if loaded.learned is not None:
+        raise InputError(None, "--stack", stack, "is moved by a learned policy; tune the stack without `learned:`")
     return Search(loaded, load_suite(scenarios, days=days), **asked)
 
 

@@ -24,7 +24,7 @@ def load_variations(
     from envs.scenario_file import load_scenario
     from envs.vary import expand
 
-    named = [stack for stack in stacks or () if isinstance(stack, str)]
+    named = [_from_here(stack) for stack in stacks or () if isinstance(stack, str)]
     given = [stack for stack in stacks or () if isinstance(stack, Stack)]
     out = []
     for overrides in expand(vary):
@@ -45,6 +45,12 @@ def _with_stacks(scenario: Scenario, stacks: Sequence[str | Stack] | None) -> Sc
     if twice is not None:
         raise InputError(scenario.source, "--stacks", twice, "is given twice; name each stack once")
     return scenario
+
+
+def _from_here(stack: str) -> str:
+    """A stack's name, or the path of its file: one that a user types starts where they stand, not at the scenario."""
+    is_path = stack.endswith((".yaml", ".yml", ".json")) or "/" in stack
+    return str(Path(stack).absolute()) if is_path else stack
 
 
 def _stack(stack: str | Stack) -> Stack:

@@ -25,7 +25,7 @@ from envs.stack import HpaSpec, Learned, Stack
 from envs.steered import prices_of, steered
 from envs.workload_batch import past_rates
 from optimizer.family_replay import FamilyReplay
-from optimizer.replay_control import backfill
+from optimizer.measured_past import backfill
 from policies.burn import moved, no_burn, seen
 from policies.decide import Guards, decide, first_memory
 from policies.family import VARIANTS

@@ -498,3 +498,13 @@ def test_the_guide_names_every_stack_and_its_example_loads(tmp_path: Path) -> No
     stack = load_stack(tmp_path / "ours.yaml")
     assert isinstance(stack.replicas, spec.HpaSpec)
     assert [m.target for m in stack.replicas.metrics] == [65.0, 120.0]
+
+
+def test_a_bundle_lies_beside_the_stack_file_that_names_it(tmp_path: Path) -> None:
+    (tmp_path / "ours.yaml").write_text("learned: {bundle: made/bundle}\n")
+    learned = load_stack(tmp_path / "ours.yaml").learned
+    assert learned is not None
+    assert learned.bundle == str(tmp_path / "made" / "bundle")
+    shipped = load_stack("trimtab").learned
+    assert shipped is not None
+    assert shipped.bundle == "pretrained"

@@ -24,7 +24,7 @@ from envs.plain import Array
 from envs.set_point_action import ACTIONS, DIGITS
 from envs.stack_file import load_stack
 from envs.vec_env import DrawnRows
-from envs.world_draw import Draw, LoadSource, loads_in, shipped_loads
+from envs.world_draw import DAY_S, Draw, LoadSource, loads_in, shipped_loads
 from policies.family import VARIANTS
 from policies.manifest import Table, TraceUsed, VariantPrior
 from training.actor import actor_of
@@ -53,9 +53,16 @@ class Trained:
 
 
 def all_loads(config: TrainConfig) -> tuple[LoadSource, ...]:
-    """The series that the run may use."""
+    """The series that the run may use: those that every one of its worlds fits into. InputError below two."""
     folder = config.worlds.load_dir
-    return shipped_loads() if folder is None else loads_in(folder)
+    loads = shipped_loads() if folder is None else loads_in(folder)
+    longest_s = max(config.worlds.episode, config.check.episode, config.check.prior_days * DAY_S)
+    long_enough = tuple(s for s in loads if s.duration_s > longest_s + 1.0)
+    if len(long_enough) < 2:
+        mend = f"{len(long_enough)} series are longer than {longest_s / 3600.0:g} h (the longest of worlds.episode, "
+        mend += "check.episode and check.prior_days); give two or more, or shorten these"
+        raise InputError(folder, "worlds.load_dir", len(loads), mend)
+    return long_enough
 
 
 def split(loads: Sequence[LoadSource], share: float) -> tuple[list[LoadSource], list[LoadSource]]:
@@ -155,7 +162,12 @@ def run(
 
 
 def prepare(config: TrainConfig, out: Path, *, resume: bool) -> None:
-    """Make the folder, or check that it holds this very run."""
+    """Make the folder, or check that it holds this very run; its load and stacks are looked at before anything is
+    written.
+    """
+    all_loads(config)
+    for name in config.worlds.stacks:
+        load_stack(name)
     wanted = json.loads(config.model_dump_json())
     file = out / "config.json"
     if file.exists():

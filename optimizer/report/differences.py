@@ -35,6 +35,9 @@ def describe(stack: Stack) -> str:
     replicas = _replicas(stack.replicas)
     if stack.replay is not None:
         replicas += ", its target and scale-down window set by replaying each workload's past"
+    if stack.learned is not None:
+        replicas += f", its target and scale-down window moved each {stack.learned.period_s:g} s by a network"
+        replicas += " that replay of each workload's past picks the variant of" if stack.learned.replay else ""
     return "; ".join([replicas, _nodes(stack.nodes), f"{stack.scheduler.fit_strategy} scheduling"])
 
 

@@ -18,7 +18,8 @@ from envs.snapshot import Snapshot
 from envs.stack import Stack
 from envs.stack_file import document_of, load_stack, stack_from_document
 from envs.timeline import Timeline
-from optimizer.replay_control import ReplayControl, backfill, simulate
+from optimizer.measured_past import backfill
+from optimizer.replay_control import ReplayControl, simulate
 
 SCENARIO = """\
 name: pair

@@ -95,6 +95,17 @@ def test_held_out_series_are_whole_and_the_same_each_time() -> None:
     assert split(shipped_loads()[::-1], 0.2) == (train, held)
 
 
+def test_load_that_is_too_short_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    """Never quietly trained on made-up load instead."""
+    lines = ["time_s,a,b", *(f"{60 * i},5,6" for i in range(90))]
+    (tmp_path / "load").mkdir()
+    (tmp_path / "load" / "x.csv").write_text("\n".join(lines) + "\n")
+    worlds = {**TINY["worlds"], "load_dir": str(tmp_path / "load"), "episode": "2h"}  # type: ignore[dict-item]
+    with pytest.raises(InputError, match="longer than 2 h"):
+        run(TrainConfig.model_validate({**TINY, "worlds": worlds}), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_folder_of_another_run_is_left_alone(config: TrainConfig, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(InputError, match="--resume"):

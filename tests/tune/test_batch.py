@@ -100,6 +100,7 @@ def test_the_command_leaves_a_stack_that_whatif_takes_its_trials_and_a_plot(tmp_
     [
         (["--stack", "nobody"], "unknown stack"),
         (["--stack", "replay"], "tunes itself"),
+        (["--stack", "trimtab"], "learned policy"),
         (["--stack", "keda", "--scenarios", "nowhere"], "unknown suite or scenario"),
         (["--stack", "keda", "--objective", "money"], "must be cost@slo or weighted"),
         (["--stack", "keda", "--days", "-1"], "--days"),

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
+from envs.stack_file import load_stack
 from optimizer import whatif
 from optimizer.report import words
 from optimizer.report.differences import describe, differing_settings
@@ -221,4 +222,5 @@ def test_differences_list_only_what_differs():
 
 def test_stacks_are_described_in_words():
     assert describe(STACKS[1]) == "HPA on CPU at 50 %; Cluster Autoscaler (least-waste); LeastAllocated scheduling"
+    assert "moved each 60 s by a network" in describe(load_stack("trimtab"))
     assert describe(STACKS[2]).startswith("fixed replicas for the peak load at 70 % utilization")

@@ -13,6 +13,7 @@ import pytest
 from envs.errors import InputError
 from envs.timeline import Timeline
 from optimizer import whatif
+from optimizer.inputs import load_variations
 from tests.whatif_fixtures import STACKS, scenario, short, simulate
 
 
@@ -209,6 +210,13 @@ def test_bad_input_is_refused_before_anything_is_written(tmp_path, field, option
         whatif.run(scenario(), simulate=simulate, out=tmp_path / "out", **options)
     assert caught.value.field == field
     assert not (tmp_path / "out").exists()
+
+
+def test_a_stack_file_starts_where_the_user_stands(tmp_path, monkeypatch):
+    (tmp_path / "ours.yaml").write_text("replicas: {metrics: [{type: Resource, name: cpu, target: 70%}]}\n")
+    monkeypatch.chdir(tmp_path)
+    ((made, _),) = load_variations("toy", ["hpa-default", "ours.yaml"], [])
+    assert [stack.name for stack in made.stacks] == ["hpa-default", "ours"]
 
 
 def test_a_scenario_without_stacks_asks_for_some():
