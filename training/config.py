@@ -118,10 +118,15 @@ def load_config(path_or_preset: str | Path, **changes: Any) -> TrainConfig:
     data = read_yaml(path).data
     if not isinstance(data, dict):
         raise InputError(path, "config", type(data).__name__, "must be a mapping, such as `ppo: {rows: 4000000}`")
+    return checked(data | {k: v for k, v in changes.items() if v is not None}, path)
+
+
+def checked(data: dict[str, Any], source: Path | str) -> TrainConfig:
+    """The document as a configuration. source: where it is from, for the message. Raises InputError."""
     try:
-        config = TrainConfig.model_validate(data | {k: v for k, v in changes.items() if v is not None})
+        config = TrainConfig.model_validate(data)
     except ValidationError as error:
-        raise describe_validation_error(error, path, model=TrainConfig) from None
+        raise describe_validation_error(error, source, model=TrainConfig) from None
     if config.worlds.period % 60 or config.worlds.price_low >= config.worlds.price_high:
-        raise InputError(path, "worlds", None, "period is in whole minutes, and price_low is below price_high")
+        raise InputError(source, "worlds", None, "period is in whole minutes, and price_low is below price_high")
     return config
