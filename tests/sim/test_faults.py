@@ -107,7 +107,6 @@ def finished(faults: str, stack: Stack | None = None) -> Timeline:
         "{kind: price-change, at: 10m, factor: 1}",
         "{kind: slow-image-pulls, at: 10m, factor: 1}",
         "{kind: telemetry-garbage, at: 10m, factor: 1}",
-        "{kind: telemetry-delay, at: 10m, delay: 0}",
         "{kind: flash-crowd, at: 10m, factor: 1}",
     ],
 )
