@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from envs.cluster import ConsolidationPolicy, NodeBudget, Workload
+from envs.cluster import ConsolidationPolicy, MinValuesPolicy, NodeBudget, Workload
 
 MetricType = Literal["Resource", "ContainerResource", "Pods", "Object", "External"]
 TargetType = Literal["Utilization", "AverageValue", "Value"]
@@ -237,6 +237,7 @@ class Karpenter:
     budgets: tuple[NodeBudget, ...] = (NodeBudget(),)
     expire_after_s: float = 720 * 3600.0  # inf = never
     use_pool_settings: bool = True  # a pool's own disruption settings win over these
+    min_values_policy: MinValuesPolicy = "Strict"  # BestEffort: launch what there is
     spot_to_spot: bool = False  # feature gate SpotToSpotConsolidation
     hazard_weight_h: float = 730.0
     batch_idle_s: float = 1.0

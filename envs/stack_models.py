@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from envs import stack as spec
-from envs.cluster import ConsolidationPolicy
+from envs.cluster import ConsolidationPolicy, MinValuesPolicy
 from envs.errors import InputError
 from envs.hpa_models import HpaModel, StaticReplicasModel, other_fields
 from envs.pool_models import DurationOrNever, NodeBudgetModel
@@ -139,6 +139,8 @@ class KarpenterModel(StrictModel):
     """Age at which a node is replaced, or Never; Karpenter's own default is 720 h."""
     use_pool_settings: bool = _KP.use_pool_settings
     """true: what a node pool says of its own disruption wins over these fields."""
+    min_values_policy: MinValuesPolicy = _KP.min_values_policy
+    """Where a pool's min_values cannot be had: no launch (Strict), or one with less variety (BestEffort)."""
     spot_to_spot: bool = _KP.spot_to_spot
     """Whether spot nodes may be replaced by cheaper spot nodes (feature gate SpotToSpotConsolidation)."""
     hazard_weight_h: float = Field(default=_KP.hazard_weight_h, ge=0, le=1e6)

@@ -130,3 +130,16 @@ def test_broken_schedules_are_refused(text: str) -> None:
 
 def test_a_machine_without_a_spot_price_is_not_offered_as_spot() -> None:
     assert InstanceType("box", 4, 16, 4, 16, 110, 0.2).price_of("spot") is None
+
+
+def test_min_values_are_of_labels_that_the_types_have(tmp_path: Path) -> None:
+    found = scenario(tmp_path, "min_values: {node.kubernetes.io/instance-type: 2, topology.kubernetes.io/zone: 2}")
+    assert dict(found.cluster.node_pools[0].min_values) == {
+        "node.kubernetes.io/instance-type": 2,
+        "topology.kubernetes.io/zone": 2,
+    }
+    with pytest.raises(InputError, match=r"min_values.node.kubernetes.io/instance-typ") as error:
+        scenario(tmp_path, "min_values: {node.kubernetes.io/instance-typ: 2}")
+    assert 'did you mean "node.kubernetes.io/instance-type"' in str(error.value)
+    with pytest.raises(InputError, match="min_values"):
+        scenario(tmp_path, "min_values: {topology.kubernetes.io/zone: 51}")
