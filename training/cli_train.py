@@ -28,8 +28,9 @@ the result is in CONFIG, a YAML file; the presets are such files.
 
 Before PPO, or in its place, the network can learn from hindsight: load does not depend on what we do, so the simulator
 says what each of fifteen set-points would have cost (--stages base,labels,ppo). The stages replay and family measure
-what each service's own past is worth, without a network and with one. Each stage is judged on held-out load against the
-one before, and kept only if it is cheaper beyond its interval: stages.csv has them all, kept or not.
+what each service's own past is worth, without a network and with one; forecast adds a quantile forecaster. Each stage
+is judged on held-out load against the one before, and kept only if it is cheaper beyond its interval: stages.csv has
+them all, kept or not.
 
 Everything goes into the folder of the run: config.json, curve.csv, checkpoint.pt, stages.csv, stages.json, bundle/.
 Curves, tables and the bundle also go to MLflow: to MLFLOW_TRACKING_URI, or mlflow.db in this folder; mlflow ui shows
@@ -43,7 +44,7 @@ Example: minutes on two cores, on the load that comes with Trimtab; then use wha
 
 Example: every stage, each against the one before
 
-    trimtab train --preset quick --stages base,replay,labels,ppo,family --out out/all
+    trimtab train --preset quick --stages base,forecast,replay,labels,ppo,family --out out/all
 
 Example: your own configuration and seed; Ctrl-C keeps what is learned, --resume goes on to the same result
 
@@ -66,7 +67,10 @@ def train(
     out: Annotated[Path | None, typer.Option(help="Folder of the run; default out/train/NAME-sSEED.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Instead of the configuration's.")] = None,
     stages: Annotated[
-        str, typer.Option(help="Of base,replay,labels,ppo,family; instead of the configuration's.", show_default=False)
+        str,
+        typer.Option(
+            help="Of base,forecast,replay,labels,ppo,family; instead of the configuration's.", show_default=False
+        ),
     ] = "",
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in that folder.")] = False,
     track: Annotated[bool, typer.Option("--track/--no-track", help="Tell MLflow.")] = True,

@@ -15,8 +15,8 @@ from envs.schema_types import Duration, Share, StrictModel
 from envs.yaml_reader import read_yaml
 
 PRESETS = ("quick", "full")
-Stage = Literal["base", "replay", "labels", "ppo", "family"]
-STAGES: tuple[Stage, ...] = ("base", "replay", "labels", "ppo", "family")
+Stage = Literal["base", "forecast", "replay", "labels", "ppo", "family"]
+STAGES: tuple[Stage, ...] = ("base", "forecast", "replay", "labels", "ppo", "family")
 NETWORKS = ("labels", "ppo")  # the stages that make one
 
 
@@ -45,6 +45,19 @@ class WorldsConfig(StrictModel):
     """Largest violation price drawn; in between it is log-uniform."""
     period: Duration = Field(default=60.0, ge=60, le=3600)
     """Control period: whole minutes."""
+
+
+class ForecastConfig(StrictModel):
+    """The quantile forecaster, whose columns the networks of later stages see if it is kept."""
+
+    services: int = Field(default=96, ge=8, le=10_000)
+    """Services drawn on the training series, and two thirds as many on those held out."""
+    days: float = Field(default=2.0, gt=0.1, le=60)
+    """Of their load."""
+    every: Duration = Field(default=300.0, ge=60, le=86_400)
+    """Between two samples of a service."""
+    tries: tuple[tuple[int, ...], ...] = Field(default=((32,), (64, 64), (96, 64)), min_length=1, max_length=30)
+    """Hidden layers; the best on held-out series is taken, if it beats the naive forecasts beyond its interval."""
 
 
 class LabelTry(StrictModel):
@@ -162,9 +175,12 @@ class TrainConfig(StrictModel):
     threads: int = Field(default=2, ge=1, le=256)
     """For the simulator; the result does not depend on it."""
     stages: tuple[Stage, ...] = ("base", "ppo")
-    """What is made and judged, each against the one before: any of base, replay, labels, ppo, family."""
+    """What is made and judged, each against the one before: any of base, forecast, replay, labels, ppo,
+    family."""
     worlds: WorldsConfig = WorldsConfig()
     """Simulated clusters."""
+    forecast: ForecastConfig = ForecastConfig()
+    """The forecaster."""
     labels: LabelsConfig = LabelsConfig()
     """Hindsight labels."""
     ppo: PpoConfig = PpoConfig()
@@ -196,12 +212,19 @@ def load_config(path_or_preset: str | Path, **changes: Any) -> TrainConfig:
     return config
 
 
+def layers_name(layers: tuple[int, ...]) -> str:
+    return "x".join(str(n) for n in layers)
+
+
 def check_stages(config: TrainConfig, path: Path) -> None:
     """Raise InputError unless the stages make a network, and the tries have names of their own."""
     if not set(NETWORKS) & set(config.stages):
         raise InputError(path, "stages", ", ".join(config.stages), "make no network: add labels, or ppo, or both")
-    for field, tries in (("labels.tries", config.labels.tries), ("ppo.tries", config.ppo.tries)):
-        names = [t.name for t in tries]
+    for field, names in (
+        ("labels.tries", [t.name for t in config.labels.tries]),
+        ("ppo.tries", [t.name for t in config.ppo.tries]),
+        ("forecast.tries", [layers_name(layers) for layers in config.forecast.tries]),
+    ):
         if len(set(names)) != len(names):
             raise InputError(path, field, ", ".join(names), "two are the same; change one, or leave it out")
     longest = max(config.labels.marks_min)

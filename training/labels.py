@@ -27,7 +27,7 @@ POINTS = np.array(list(product(SHARES, WINDOWS)))  # (K, 2)
 BASE = len(POINTS) // 2  # the tuned base itself
 WANDER, AT_BASE = 0.35, 0.3  # of the set-points that states are seen under: sigma, and share of rows left at the base
 REDRAWN = 1.0 / 30.0  # a row draws another one about every half hour
-Report = Callable[[int], None]
+Report = Callable[[int, int], None]  # (episodes that are there, of them simulated just now)
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +96,7 @@ def gather(
     Raises KeyboardInterrupt after stop(), with the episodes so far on disk.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    parts = []
+    parts, simulated = [], 0
     for episode in range(episodes):
         if stop():
             raise KeyboardInterrupt
@@ -107,7 +107,8 @@ def gather(
             aside = path.with_suffix(".new.npz")
             np.savez(aside, observation=made.observation, cost=made.cost, world=made.world)
             os.replace(aside, path)
+            simulated += 1
         with np.load(path, allow_pickle=False) as kept:
             parts.append(Labels(kept["observation"], kept["cost"], kept["world"]))
-        report(episode + 1)
+        report(episode + 1, simulated)
     return Labels.joined(parts)

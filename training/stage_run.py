@@ -1,4 +1,4 @@
-"""The stages of a run, in order: tuned base, replay of constants, hindsight labels, PPO, replay of its family.
+"""The stages of a run, in order: base, forecaster, replay of constants, hindsight labels, PPO, replay of its family.
 
 Each makes its variants, rolls them out on the held-out worlds and is judged against the stage before (`StageTable`).
 `replay` and `family` are ways to choose at run time: they are measured, and nothing is trained on top of them.
@@ -8,28 +8,33 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from envs.observation import AUTOSCALING
+from envs.observation import AUTOSCALING, Feature
 from envs.stack_file import load_stack
 from envs.vec_env import DrawnRows
 from envs.world_draw import Draw, LoadSource
+from policies.bundle import open_session
+from policies.forecast import FORECAST, Forecaster
 from policies.manifest import VariantPrior
-from training.act import FEATURES, act_of
+from training.act import FEATURES, Extend, act_of
 from training.actor import Actor, actor_of
-from training.config import PpoTry, TrainConfig
+from training.config import PpoTry, TrainConfig, layers_name
+from training.export import MadeForecaster, made_forecaster
+from training.forecast_data import gather_samples
+from training.forecaster import fit_forecaster, judge_forecaster
 from training.label_fit import fit
 from training.labels import POINTS, gather
 from training.ppo import CHECKPOINT, learn, load_checkpoint, make_model, timesteps
 from training.sb3_env import AutoscalingVecEnv
 from training.stage_replay import Candidates, Constants, Variants, replayed
-from training.stages import BASE, Cost, StageTable
-from training.validation import HeldOut, idle
+from training.stages import BASE, Cost, Row, StageTable
+from training.validation import Act, HeldOut, idle
 
 Report = Callable[[dict[str, float], int], None]
 Say = Callable[[str], None]
@@ -49,6 +54,7 @@ class StageRun:
     stop: Callable[[], bool]
     current: str = BASE
     networks: dict[str, Actor] = field(default_factory=dict)
+    forecaster: MadeForecaster | None = None
 
     @property
     def chosen(self) -> str:
@@ -56,6 +62,52 @@ class StageRun:
         if self.current in self.networks:
             return self.current
         return self.table.best([s for s in ("labels", "ppo") if s in self.config.stages][-1])
+
+    @property
+    def features(self) -> tuple[Feature, ...]:
+        """What the networks of this run read."""
+        return (*FEATURES, *FORECAST) if self.forecaster else FEATURES
+
+    @property
+    def extend(self) -> Extend | None:
+        """From the encoder's columns to the networks'."""
+        return self._forecasts().extend if self.forecaster else None
+
+    def _forecasts(self) -> Forecaster:
+        assert self.forecaster is not None
+        return Forecaster(open_session(self.forecaster.model))
+
+    def act(self, name: str) -> Act:
+        """The network of that name as a function of the encoder's columns."""
+        return act_of(self.networks[name], self.extend)
+
+    def _env(self, config: TrainConfig) -> AutoscalingVecEnv:
+        return make_env(config, self.loads, self._forecasts() if self.forecaster else None)
+
+    def forecast(self, held_out: Sequence[LoadSource]) -> None:
+        """Every try fitted to the same samples; the best is used by the stages to come, if it is kept."""
+        c, seed = self.config.forecast, self.config.seed
+        given: Any = {"days": c.days, "every_min": round(c.every / 60.0)}
+        train = gather_samples(self.loads, services=c.services, seed=seed, **given)
+        test = gather_samples(held_out, services=c.services * 2 // 3, seed=seed + 1, generated=0.0, **given)
+        self.say(f"forecaster: {len(train.came):,} samples, {len(c.tries)} tries to fit them")
+        made = []
+        for layers in c.tries:
+            net = fit_forecaster(train, layers, seed=seed)
+            made.append((judge_forecaster(net, train, test, seed=seed, tried=len(c.tries)), net, layers_name(layers)))
+        best, net, chosen = min(made, key=lambda m: m[0].against[0])
+        for judged, _, name in made:
+            kept = name == chosen and judged.better
+            self.table.rows.append(
+                Row("forecast", name, judged.naive, judged.loss, *judged.against, tried=len(made), kept=kept)
+            )
+        if best.better:
+            self.forecaster = made_forecaster(net, best.table, seed)
+        ratio, low, high = best.against
+        verdict = "kept" if best.better else "not kept"
+        self.say(
+            f"forecast: {chosen} against {best.naive}: {ratio:+.3f} [{low:+.3f}, {high:+.3f}] in log loss: {verdict}"
+        )
 
     def base(self) -> None:
         self.table.cost(BASE, lambda: Cost(*self.table.held.roll(idle)))
@@ -76,9 +128,9 @@ class StageRun:
         )  # fmt: skip
         each, began = label_rows(self.config) // chosen.episodes, time.monotonic()
 
-        def report(episodes: int) -> None:
-            rows = episodes * each
-            self.report({"time/rows_per_s": rows / max(time.monotonic() - began, 1e-9)}, rows)
+        def report(episodes: int, simulated: int) -> None:
+            speed = simulated * each / max(time.monotonic() - began, 1e-9)
+            self.report({"time/rows_per_s": speed}, episodes * each)
 
         marks = chosen.marks_min
         data = gather(
@@ -86,9 +138,11 @@ class StageRun:
             every_min=round(chosen.every / 60.0), report=report, stop=self.stop,
         )  # fmt: skip
         self.say(f"hindsight labels: {len(data.observation):,} states, {len(chosen.tries)} tries to fit them")
-        env = make_env(self.config, self.loads)
+        if self.extend:
+            data = replace(data, observation=self.extend(data.observation))
+        env = self._env(self.config)
         for t in chosen.tries:
-            actor = actor_of(make_model(self.config, env).policy, FEATURES)
+            actor = actor_of(make_model(self.config, env).policy, self.features)
             mark = marks.index(round(t.horizon / 60.0))
             fit(actor, data, mark, t.method, seed=self.config.seed)
             self._network(t.name, actor)
@@ -104,7 +158,7 @@ class StageRun:
 
     def _trained(self, t: PpoTry, before: str, offset: int) -> Actor:
         config = with_try(self.config, t)
-        env = make_env(config, self.loads)
+        env = self._env(config)
         model = make_model(config, env)
         checkpoint = checkpoint_of(self.config, self.out, t)
         if checkpoint.exists():
@@ -117,14 +171,14 @@ class StageRun:
             model, env, config.ppo.rows, checkpoint.parent,
             lambda seen, rows: self.report(seen, rows + offset), self.stop,
         )  # fmt: skip
-        return actor_of(model.policy, FEATURES)
+        return actor_of(model.policy, self.features)
 
     def family(self, prior: VariantPrior) -> None:
         """The network that is exported, its variants chosen by each service's own past: it must beat the network alone,
         and replay without a network."""
         name = self.chosen
         self.say("replay over the network's variants, on held-out series")
-        act = act_of(self.networks[name])
+        act = self.act(name)
         self._replayed("family", lambda batch, beliefs: Variants(act, batch, beliefs, prior))
         for against in (name, "replay"):
             if against in self.table.costs:
@@ -133,7 +187,7 @@ class StageRun:
     def _network(self, name: str, actor: Actor) -> None:
         self.networks[name] = actor
         self.say(f"validation: {name} on held-out series")
-        self.table.cost(name, lambda: Cost(*self.table.held.roll(act_of(actor))))
+        self.table.cost(name, lambda: Cost(*self.table.held.roll(self.act(name))))
 
     def _judge(self, stage: str, names: list[str]) -> None:
         kept = self.table.judge(stage, names, self.current)
@@ -155,7 +209,9 @@ class StageRun:
         self.table.cost(name, roll)
 
 
-def make_env(config: TrainConfig, loads: Sequence[LoadSource]) -> AutoscalingVecEnv:
+def make_env(
+    config: TrainConfig, loads: Sequence[LoadSource], forecaster: Forecaster | None = None
+) -> AutoscalingVecEnv:
     """The environment of a run."""
     w = config.worlds
     core = DrawnRows(
@@ -169,7 +225,7 @@ def make_env(config: TrainConfig, loads: Sequence[LoadSource]) -> AutoscalingVec
         threads=config.threads,
         twin=True,
     )
-    return AutoscalingVecEnv(core)
+    return AutoscalingVecEnv(core, forecaster)
 
 
 def make_held(config: TrainConfig, loads: Sequence[LoadSource]) -> HeldOut:

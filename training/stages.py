@@ -90,7 +90,8 @@ class StageTable:
 
     def table(self) -> Table:
         """As it ships."""
-        head = "each stage against the one before on held-out series: mean log ratio of costs, with its interval"
+        head = "each stage against the one before on held-out series: mean log ratio of costs (of the forecaster's: of "
+        head += "pinball losses), with its interval"
         rows: list[list[Cell]] = [[_cell(getattr(r, name)) for name in COLUMNS] for r in self.rows]
         return Table(title=head, columns=list(COLUMNS), rows=rows)
 

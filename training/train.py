@@ -25,7 +25,7 @@ from envs.stack_file import load_stack
 from envs.world_draw import DAY_S, LoadSource, loads_in, shipped_loads
 from policies.family import VARIANTS
 from policies.manifest import Table, TraceUsed, VariantPrior
-from training.act import FEATURES, act_of
+from training.act import FEATURES
 from training.config import TrainConfig
 from training.export import Described, export_bundle
 from training.stage_run import StageRun, make_held, rows_done
@@ -112,13 +112,15 @@ def run(
     curve = Curve(out / "curve.csv", report, rows_done(config, out))
     table = StageTable(make_held(config, held_out), out / "validation", config.seed)
     stages = StageRun(config, out, train_loads, table, curve, say, stop)
+    if "forecast" in config.stages:
+        stages.forecast(held_out)
     stages.base()
     for name in ("replay", "labels", "ppo"):
         if name in config.stages:
             getattr(stages, name)()
     actor = stages.networks[stages.chosen]
     say("prior: what each variant of the network costs the training fleet")
-    prior = make_prior(config, act_of(actor), train_loads)
+    prior = make_prior(config, stages.act(stages.chosen), train_loads)
     if "family" in config.stages:
         stages.family(prior)
     mine = table.costs[stages.chosen]
@@ -126,7 +128,10 @@ def run(
     table.write(out / "stages.csv")
     write_json(out / "stages.json", stage_table(judged).model_dump())
     described = describe(config, preset, judged, prior, train_loads, mlflow_run_id())
-    described = replace(described, stages=table.table())
+    seen = stages.extend(judged.seen) if stages.extend else judged.seen
+    described = replace(
+        described, stages=table.table(), features=stages.features, seen=seen, forecaster=stages.forecaster
+    )
     export_bundle(actor, out / "bundle", described, force=True)
     return Trained(out / "bundle", judged, stages.chosen)
 

@@ -33,8 +33,9 @@ from training.validation import HeldOut, idle
 
 TINY = {
     "name": "tiny",
-    "stages": ["base", "replay", "labels", "ppo", "family"],
+    "stages": ["base", "forecast", "replay", "labels", "ppo", "family"],
     "worlds": {"clusters": 2, "workloads": 3, "episode": "1h"},
+    "forecast": {"services": 12, "days": 0.5, "every": "10m", "tries": [[8], [16]]},
     "labels": {
         "clusters": 2, "episodes": 2, "every": "20m", "hold": "5m",
         "tries": [{"horizon": "10m"}, {"horizon": "10m", "method": "regress"}, {"horizon": "20m", "method": "clone"}],
@@ -88,12 +89,16 @@ def test_labels_on_disk_are_not_simulated_again_and_are_the_same(tmp_path: Path)
         return DrawnRows(shipped_loads(), [load_stack("rps-target")], clusters=2, draw=DRAW, seed=3)
 
     given: Any = {"marks_min": (5, 15), "hold_min": 5, "every_min": 20, "stop": lambda: False}
-    told: list[int] = []
-    whole = gather(core(), tmp_path / "whole", episodes=2, report=told.append, **given)
-    first = gather(core(), tmp_path / "cut", episodes=1, report=told.append, **given)
+    told: list[tuple[int, int]] = []
+
+    def note(*counts: int) -> None:
+        told.append((counts[0], counts[1]))
+
+    whole = gather(core(), tmp_path / "whole", episodes=2, report=note, **given)
+    first = gather(core(), tmp_path / "cut", episodes=1, report=note, **given)
     later = core()
-    again = gather(later, tmp_path / "cut", episodes=2, report=told.append, **given)
-    assert told == [1, 2, 1, 1, 2]
+    again = gather(later, tmp_path / "cut", episodes=2, report=note, **given)
+    assert told == [(1, 1), (2, 2), (1, 1), (1, 0), (2, 1)]
     assert later.episode == 2
     assert len(first.cost) < len(again.cost)
     for a, b in zip(vars(whole).values(), vars(again).values(), strict=True):
@@ -236,7 +241,7 @@ def test_a_killed_run_of_all_stages_goes_on_to_the_same_table_and_bundle(tmp_pat
         with pytest.raises(KeyboardInterrupt):
             run(config, tmp_path / "cut", resume=True, stop=lambda: next(stops))  # noqa: B023
     resumed = run(config, tmp_path / "cut", resume=True)
-    for name in ("stages.csv", "stages.json", "bundle/policy.onnx"):
+    for name in ("stages.csv", "stages.json", "bundle/policy.onnx", "bundle/forecaster.onnx"):
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "cut" / name).read_bytes(), name
     curves = [(tmp_path / name / "curve.csv").read_text() for name in ("whole", "cut")]
     kept = [[line for line in curve.splitlines() if "time/" not in line] for curve in curves]
@@ -244,13 +249,17 @@ def test_a_killed_run_of_all_stages_goes_on_to_the_same_table_and_bundle(tmp_pat
     manifest = json.loads((resumed.bundle / "manifest.json").read_text())
     stages = [row[:2] for row in manifest["stages"]["rows"]]
     names = ["expected-10m", "regress-10m", "clone-20m"]
-    assert stages[:6] == [
+    assert stages[:8] == [
+        ["forecast", "8"],
+        ["forecast", "16"],
         ["replay", "replay"],
         *(["labels", n] for n in names),
         ["ppo", "ppo"],
         ["ppo", "ppo-s1-std-1.5-base"],
     ]
-    assert stages[6:] == [["family", "family"]] * 2
+    assert manifest["forecaster"] is not None
+    assert len(manifest["observation"]["features"]) == 46
+    assert stages[8:] == [["family", "family"]] * 2
     assert whole.network in {*names, "ppo", "ppo-s1-std-1.5-base"}
 
 
