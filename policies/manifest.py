@@ -190,6 +190,8 @@ class Manifest(StrictModel):
     """What it was trained on."""
     evaluation: Table = Field(default_factory=Table)
     """How it did on validation."""
+    stages: Table = Field(default_factory=Table)
+    """Every stage of its training against the one before, kept or not; empty in bundles that older versions made."""
     prior: VariantPrior | None = None
     """What replay starts from; null: from nothing."""
     model: ModelFile

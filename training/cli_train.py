@@ -26,14 +26,24 @@ simulated clusters at once, over a range of prices on bad requests. Then it is j
 that base: the table says whether it is better beyond its interval, and so does the last line. Everything that decides
 the result is in CONFIG, a YAML file; the presets are such files.
 
-Everything goes into the folder of the run: config.json, curve.csv, checkpoint.pt, stages.json, bundle/. Curves, tables
-and the bundle also go to MLflow: to MLFLOW_TRACKING_URI, or mlflow.db in this folder; mlflow ui shows them.
+Before PPO, or in its place, the network can learn from hindsight: load does not depend on what we do, so the simulator
+says what each of fifteen set-points would have cost (--stages base,labels,ppo). The stages replay and family measure
+what each service's own past is worth, without a network and with one. Each stage is judged on held-out load against the
+one before, and kept only if it is cheaper beyond its interval: stages.csv has them all, kept or not.
+
+Everything goes into the folder of the run: config.json, curve.csv, checkpoint.pt, stages.csv, stages.json, bundle/.
+Curves, tables and the bundle also go to MLflow: to MLFLOW_TRACKING_URI, or mlflow.db in this folder; mlflow ui shows
+them.
 
 Example: minutes on two cores, on the load that comes with Trimtab; then use what it made
 
     trimtab train --preset quick --out out/quick
 
     trimtab policy verify out/quick/bundle
+
+Example: every stage, each against the one before
+
+    trimtab train --preset quick --stages base,replay,labels,ppo,family --out out/all
 
 Example: your own configuration and seed; Ctrl-C keeps what is learned, --resume goes on to the same result
 
@@ -55,6 +65,9 @@ def train(
     preset: Annotated[str, typer.Option(help="quick (3 minutes) or full (15 minutes), on two quiet cores.")] = "",
     out: Annotated[Path | None, typer.Option(help="Folder of the run; default out/train/NAME-sSEED.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Instead of the configuration's.")] = None,
+    stages: Annotated[
+        str, typer.Option(help="Of base,replay,labels,ppo,family; instead of the configuration's.", show_default=False)
+    ] = "",
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in that folder.")] = False,
     track: Annotated[bool, typer.Option("--track/--no-track", help="Tell MLflow.")] = True,
 ) -> None:
@@ -66,12 +79,13 @@ def train(
     from training.config import load_config
     from training.train import prepare
 
-    chosen = load_config(preset or config, seed=seed)
+    names = tuple(name.strip() for name in stages.split(",")) if stages else None
+    chosen = load_config(preset or config, seed=seed, stages=names)
     place = out or Path("out") / "train" / f"{chosen.name}-s{chosen.seed}"
     prepare(chosen, place, resume=resume)
     made = run(chosen, place, preset or Path(config).name, track=track)
     verdict = "better than the tuned base, beyond its interval" if made.kept else "NOT better than the tuned base"
-    typer.echo(f"\nOn load that it never saw it is {verdict} (stages.json).")
+    typer.echo(f"\nOn load that it never saw it is {verdict} (stages.csv has every stage).")
     typer.echo(f"Bundle: {made.bundle}   next: trimtab policy import {made.bundle}")
 
 
@@ -79,8 +93,9 @@ def run(config: TrainConfig, place: Path, preset: str, *, track: bool) -> Traine
     """Train with a progress bar and a tracker; Ctrl-C ends the run at its next update."""
     from training import train as engine
     from training.progress import TrainBar
+    from training.stage_run import all_rows
 
-    with tracker(config, place, preset, track=track) as told, TrainBar(sys.stderr, config.ppo.rows) as bar:
+    with tracker(config, place, preset, track=track) as told, TrainBar(sys.stderr, all_rows(config)) as bar:
 
         def report(seen: dict[str, float], rows: int) -> None:
             bar(seen, rows)
@@ -115,12 +130,12 @@ def tell_results(told: Tracker, place: Path, made: Trained) -> None:
     from policies.bundle import read_bundle
 
     manifest = read_bundle(made.bundle).manifest
-    stages = manifest.evaluation
-    told.table("stages", [dict(zip(stages.columns, row, strict=True)) for row in stages.rows])
+    for name, table in (("stages", manifest.stages), ("validation", manifest.evaluation)):
+        told.table(name, [dict(zip(table.columns, row, strict=True)) for row in table.rows])
     told.table("data", [trace.model_dump() for trace in manifest.data])
     told.tag("trimtab.kept", str(made.kept).lower())
     told.tag("trimtab.bundle_sha256", manifest.model.sha256)
-    for name in ("config.json", "curve.csv"):
+    for name in ("config.json", "curve.csv", "stages.csv"):
         told.artifact(place / name)
     told.artifact(made.bundle)
 

@@ -63,6 +63,7 @@ class Described:
     data: Sequence[TraceUsed] = ()
     evaluation: Table = field(default_factory=Table)
     mlflow_run_id: str | None = None
+    stages: Table = field(default_factory=Table)
     prior: VariantPrior | None = None
     created: str = ""  # UTC; "" = now
 
@@ -189,6 +190,7 @@ def manifest_of(described: Described, model: bytes, difference: float) -> Manife
         base=dict(described.base),
         data=list(described.data),
         evaluation=described.evaluation,
+        stages=described.stages,
         prior=described.prior,
         model=ModelFile(
             sha256=hashlib.sha256(model).hexdigest(),
