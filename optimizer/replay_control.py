@@ -24,7 +24,7 @@ from envs.snapshot import Snapshot
 from envs.stack import HpaMetric, Stack
 from envs.timeline import Rollout, Sink
 from optimizer.from_history import LEAST_GAIN, hpa_today
-from optimizer.measured_past import backfill
+from optimizer.measured_past import alike, backfill
 from policies import replay as rule
 
 F8 = NDArray[np.float64]
@@ -131,9 +131,8 @@ class ReplayControl:
         measured = ~np.isnan(rates[:, self.who])
         ticks = max(round(60.0 / self._tick_s), 1)
         known = self._known(rates[:, self.who]) * self._tick_s
-        cuts = np.flatnonzero((measured[1:] != measured[:-1]).any(axis=1)) + 1
-        for minutes in np.split(np.arange(len(rates)), cuts):
-            out.append(Stretch(np.repeat(known[minutes], ticks, axis=0), measured[minutes[0]]))
+        for minutes in alike(measured):
+            out.append(Stretch(np.repeat(known[minutes], ticks, axis=0), measured[minutes.start]))
         return out
 
     def _known(self, rates: F8) -> F8:
