@@ -79,14 +79,16 @@ def test_a_pool_that_no_pod_may_use_is_left_alone() -> None:
 def test_the_dearer_a_bad_request_the_longer_a_node_is_kept() -> None:
     cluster = a_cluster(a_pod("web", 0.4, 0.8), a_pod("api", 1.0, 1.0))
     waits = [consolidate_after_s(cluster, np.full(2, price)) for price in (0.0, 10.0, 100.0, 1000.0, 1e9)]
-    assert waits == sorted(waits) and waits[0] < waits[-1]
+    assert waits == sorted(waits)
+    assert waits[0] < waits[-1]
     assert all(wait == round(wait) and 0 < wait < 3600 for wait in waits)
 
 
 def test_the_shipped_stack_packs_nodes_with_karpenter() -> None:
     stack = load_stack("trimtab")
     assert isinstance(stack.nodes, Karpenter)
-    assert stack.learned is not None and stack.learned.node_pools
+    assert stack.learned is not None
+    assert stack.learned.node_pools
 
 
 def test_node_pools_cannot_be_set_without_karpenter(tmp_path) -> None:  # type: ignore[no-untyped-def]
