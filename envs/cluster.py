@@ -12,6 +12,7 @@ from typing import Literal
 Balancing = Literal["random", "least_request", "pooled"]
 WorkloadKind = Literal["service", "queue", "batch"]
 CapacityType = Literal["on-demand", "spot"]
+MinValuesPolicy = Literal["Strict", "BestEffort"]
 ConsolidationPolicy = Literal["WhenEmpty", "WhenEmptyOrUnderutilized", "Balanced"]
 DisruptionReason = Literal["Underutilized", "Empty", "Drifted"]
 TaintEffect = Literal["NoSchedule", "PreferNoSchedule", "NoExecute"]
@@ -117,6 +118,9 @@ class NodePool:
     daemon_cpu: float = 0.1  # cores of DaemonSet requests on each node
     daemon_memory_gib: float = 0.2
     weight: int = 0  # Karpenter NodePool weight
+    min_values: tuple[
+        tuple[str, int], ...
+    ] = ()  # label, fewest values of it among the types of a launch; Karpenter only
     limit_cpu: float = float("inf")  # cores of all its nodes; Karpenter only
     limit_memory_gib: float = float("inf")
     consolidate_after_s: float | None = None  # inf = never

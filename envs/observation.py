@@ -166,13 +166,18 @@ def logarithm(part: Array, whole: Array) -> Array:
 def load_columns(seen: RowSignals, spec: RowSpec) -> Columns:
     """Load against capacity, against itself before, and against what was at this time a day and a week ago."""
     now, past = seen.offered_rps, seen.past_rps
-    at = PAST_COLUMN
     columns: Columns = {
         "load": ratio(now, seen.ready * spec.capacity_rps),
         "errors": np.log10((seen.error_share + TINY) / (1.0 - spec.slo_target + TINY)),
         "need": np.log2(1.0 + now / spec.capacity_rps) / 6.0,
     }
-    columns |= {f"lag_{m}": logarithm(now, past[:, at[f"lag_{m}"]]) for m in LAGS_MIN}
+    return columns | past_columns(now, past)
+
+
+def past_columns(now: Array, past: Array) -> Columns:
+    """Load (N,) against its own past (N, len(PAST)), both requests/s."""
+    at = PAST_COLUMN
+    columns: Columns = {f"lag_{m}": logarithm(now, past[:, at[f"lag_{m}"]]) for m in LAGS_MIN}
     columns |= {f"peak_{m}": logarithm(past[:, at[f"peak_{m}"]], now) for m in PEAKS_MIN}
     for back in ("day", "week"):
         then = past[:, at[f"{back}_0"]]

@@ -28,14 +28,25 @@ simulated clusters at once, over a range of prices on bad requests. Then it is j
 that base: the table says whether it is better beyond its interval, and so does the last line. Everything that decides
 the result is in CONFIG, a YAML file; the presets are such files.
 
-Everything goes into the folder of the run: config.json, curve.csv, checkpoint.pt, stages.json, bundle/. Curves, tables
-and the bundle also go to MLflow: to MLFLOW_TRACKING_URI, or mlflow.db in this folder; mlflow ui shows them.
+Before PPO, or in its place, the network can learn from hindsight: load does not depend on what we do, so the simulator
+says what each of fifteen set-points would have cost (--stages base,labels,ppo). The stages replay and family measure
+what each service's own past is worth, without a network and with one; forecast adds a quantile forecaster. Each stage
+is judged on held-out load against the one before, and kept only if it is cheaper beyond its interval: stages.csv has
+them all, kept or not.
+
+Everything goes into the folder of the run: config.json, curve.csv, checkpoint.pt, stages.csv, stages.json, bundle/.
+Curves, tables and the bundle also go to MLflow: to MLFLOW_TRACKING_URI, or mlflow.db in this folder; mlflow ui shows
+them.
 
 Example: minutes on two cores, on the load that comes with Trimtab; then use what it made
 
     trimtab train --preset quick --out out/quick
 
     trimtab policy verify out/quick/bundle
+
+Example: every stage, each against the one before
+
+    trimtab train --preset quick --stages base,forecast,replay,labels,ppo,family --out out/all
 
 Example: your own configuration and seed; Ctrl-C keeps what is learned, --resume goes on to the same result
 
@@ -61,6 +72,12 @@ def train(
     preset: Annotated[str, typer.Option(help="quick (3 minutes) or full (15 minutes), on two quiet cores.")] = "",
     out: Annotated[Path | None, typer.Option(help="Folder of the run; default out/train/NAME-sSEED.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Instead of the configuration's.")] = None,
+    stages: Annotated[
+        str,
+        typer.Option(
+            help="Of base,forecast,replay,labels,ppo,family; instead of the configuration's.", show_default=False
+        ),
+    ] = "",
     sets: Annotated[
         list[str] | None, typer.Option("--set", metavar="PATH=V1,V2", help="Change a setting; several values: a sweep.")
     ] = None,
@@ -79,7 +96,8 @@ def train(
     from training.config import load_config
     from training.sweep import members_of
 
-    chosen = load_config(preset or config, seed=seed)
+    names = tuple(name.strip() for name in stages.split(",")) if stages else None
+    chosen = load_config(preset or config, seed=seed, stages=names)
     place = out or Path("out") / "sweep" / chosen.name
     members = members_of(chosen, sets or [], seeds or 1, place)
     named = preset or Path(config).name
@@ -99,7 +117,7 @@ def train_one(config: TrainConfig, place: Path, preset: str, *, resume: bool, tr
     prepare(config, place, resume=resume)
     made = run(config, place, preset, track=track)
     verdict = "better than the tuned base, beyond its interval" if made.kept else "NOT better than the tuned base"
-    typer.echo(f"\nOn load that it never saw it is {verdict} (stages.json).")
+    typer.echo(f"\nOn load that it never saw it is {verdict} (stages.csv has every stage).")
     typer.echo(f"Bundle: {made.bundle}   next: trimtab policy import {made.bundle}")
 
 
@@ -121,9 +139,10 @@ def train_many(
 def run(config: TrainConfig, place: Path, preset: str, *, track: bool) -> Trained:
     """Train with a progress bar and a tracker; Ctrl-C ends the run at its next update."""
     from training.progress import TrainBar
+    from training.stage_run import all_rows
     from training.tracked import train_tracked
 
-    with TrainBar(sys.stderr, config.ppo.rows) as bar, asked_to_stop() as stop:
+    with TrainBar(sys.stderr, all_rows(config)) as bar, asked_to_stop() as stop:
         try:
             return train_tracked(config, place, preset, track=track, report=bar, say=bar.say, stop=stop)
         except KeyboardInterrupt:

@@ -70,7 +70,7 @@ def combinations(sets: Sequence[str]) -> list[tuple[Override, ...]]:
 
 def settable() -> list[str]:
     """Every setting of a configuration, as a path; sections are none."""
-    paths = list(schema_paths(TrainConfig))
+    paths = [path for path in schema_paths(TrainConfig) if ".*" not in path]  # a list is set as a whole
     return [p for p in paths if p not in OTHERWISE and not any(q.startswith(f"{p}.") for q in paths)]
 
 

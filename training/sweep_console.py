@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from training.progress import TrainBar
+from training.stage_run import all_rows
 from training.sweep import Member
 from training.sweep_results import Found, Setting
 from training.sweep_run import Step, Swept
@@ -22,7 +23,7 @@ class SweepBar(TrainBar):
     """Rows of all members that are not finished yet."""
 
     def __init__(self, stream: TextIO, members: Sequence[Member], missing: Sequence[int]) -> None:
-        super().__init__(stream, sum(members[i].config.ppo.rows for i in missing))
+        super().__init__(stream, sum(all_rows(members[i].config) for i in missing))
         self._members, self._left = len(members), len(missing)
         self._at, self._speed = dict.fromkeys(missing, 0), dict.fromkeys(missing, 0.0)
 

@@ -52,11 +52,11 @@ def tell_results(told: Tracker, place: Path, made: Any) -> None:
     from policies.bundle import read_bundle
 
     manifest = read_bundle(made.bundle).manifest
-    stages = manifest.evaluation
-    told.table("stages", [dict(zip(stages.columns, row, strict=True)) for row in stages.rows])
+    for name, table in (("stages", manifest.stages), ("validation", manifest.evaluation)):
+        told.table(name, [dict(zip(table.columns, row, strict=True)) for row in table.rows])
     told.table("data", [trace.model_dump() for trace in manifest.data])
     told.tag("trimtab.kept", str(made.kept).lower())
     told.tag("trimtab.bundle_sha256", manifest.model.sha256)
-    for name in ("config.json", "curve.csv"):
+    for name in ("config.json", "curve.csv", "stages.csv"):
         told.artifact(place / name)
     told.artifact(made.bundle)
