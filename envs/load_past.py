@@ -6,6 +6,8 @@ week tell where it went then. Prometheus answers the same by `offset` and `max_o
 
 from __future__ import annotations
 
+from itertools import accumulate, pairwise
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -54,7 +56,8 @@ class LoadPast:
     def read(self) -> Array:
         """(n, len(PAST)) requests/s in the order of PAST, as of now; NaN where nothing was measured."""
         lags, recent, same = (self._ring[(self._next - 1 - ago) % KEPT_MIN] for ago in (_LAGS, _RECENT, _SAME))
-        peaks = [np.fmax.reduce(recent[:minutes]) for minutes in PEAKS_MIN]
+        parts = [np.fmax.reduce(recent[a:z]) for a, z in pairwise((0, *PEAKS_MIN))]
+        peaks = list(accumulate(parts, np.fmax))
         means = same.sum(axis=1, dtype=np.float32) / np.float32(same.shape[1])
         return np.concatenate([lags, peaks, means]).T.astype(np.float64)
 

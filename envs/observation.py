@@ -278,7 +278,7 @@ def table(columns: Columns, names: tuple[str, ...], n: int) -> NDArray[np.float3
         out[i] = columns[name]
     out[np.isnan(out)] = 0.0
     low, high = _ranges(names)
-    return np.clip(out.T, low, high).astype(np.float32)
+    return np.clip(out, low[:, None], high[:, None], out=out).T.astype(np.float32)
 
 
 LOAD_PART = (*PAST, "knows_day", "knows_week", "need")

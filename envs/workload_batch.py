@@ -24,7 +24,7 @@ from envs.set_point_action import set_points
 from envs.sim import flow as f
 from envs.sim.arrivals import fill_rates
 from envs.sim.cluster_sim import ClusterSim
-from envs.sim.measure import measure_workloads
+from envs.sim.measure import measure_clusters
 from envs.stack import Stack
 from envs.steered import steered
 
@@ -175,9 +175,7 @@ class WorkloadBatch:
         return np.ascontiguousarray(self._ahead[:, at : at + n])
 
     def _measure(self) -> None:
-        now_s = self.sim.tick * self.sim.tick_s
-        for b in range(self.shape[0]):
-            measure_workloads(self.sim.view, b, now_s, self.sim.tick, self._seen[b])
+        measure_clusters(self.sim.view, self.sim.tick * self.sim.tick_s, self.sim.tick, self._seen)
 
     def _terms(self) -> Terms:
         work = self.sim.arrays.rows.work[:, 0, :, : self.shape[1]]

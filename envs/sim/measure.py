@@ -218,3 +218,10 @@ def measure_workloads(s: Any, b: int, now_s: float, tick: int, out: Any) -> None
         if rps > 0.0:
             out[3, w] = min(rise(s.flow.cum_bad, b, w, j, k) / max(rise(s.flow.cum_offered, b, w, j, k), 1e-9), 1.0)
         out[4, w] = now_s - sample_s
+
+
+@kernel
+def measure_clusters(s: Any, now_s: float, tick: int, out: Any) -> None:
+    """The same of every cluster of a batch; out (B, 5, W)."""
+    for b in range(out.shape[0]):
+        measure_workloads(s, b, now_s, tick, out[b])

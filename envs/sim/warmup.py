@@ -22,7 +22,7 @@ from envs.sim.faults import strike
 from envs.sim.jit import cache_dir
 from envs.sim.karpenter import disrupt, provision
 from envs.sim.load import serve_workload
-from envs.sim.measure import measure_workloads
+from envs.sim.measure import measure_clusters, measure_workloads
 from envs.sim.memory import enforce_memory
 from envs.sim.pack import Case
 from envs.sim.queueing import load_tables
@@ -86,6 +86,7 @@ def _exercise() -> None:
     bill_tick.compile((view, number, number, real))
     enforce_memory.compile((view, number, number, real))
     measure_workloads.compile((view, number, real, number, types.float64[:, ::1]))
+    measure_clusters.compile((view, real, number, types.float64[:, :, ::1]))
     _demand_and_bound()
     _replay()
     apart.join()
