@@ -6,8 +6,10 @@ YAML edge (`envs.quantities`). Names and order come from here: index w is `spec.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from functools import wraps
+from typing import Literal, TypeVar
 
 Balancing = Literal["random", "least_request", "pooled"]
 WorkloadKind = Literal["service", "queue", "batch"]
@@ -198,3 +200,25 @@ class ClusterSpec:
 
     def workload_index(self, name: str) -> int:
         return [w.name for w in self.workloads].index(name)
+
+
+T = TypeVar("T")
+MOST_SPECS = 64
+
+
+def once_per_spec(work: Callable[[ClusterSpec], T]) -> Callable[[ClusterSpec], T]:
+    """`work` done once for each specification, for every decision asks again. Known by identity: hashing a thousand
+    workloads costs more than most of what is asked. MOST_SPECS are kept.
+    """
+    kept: dict[int, tuple[ClusterSpec, T]] = {}
+
+    @wraps(work)
+    def remembered(spec: ClusterSpec) -> T:
+        found = kept.get(id(spec))
+        if found is None or found[0] is not spec:
+            if len(kept) >= MOST_SPECS:
+                kept.clear()
+            found = kept[id(spec)] = (spec, work(spec))
+        return found[1]
+
+    return remembered

@@ -299,7 +299,8 @@ class Learned:
 
     replay: every `every_s` the workload's own past picks the variant of the network (docs/design/learned.md); what
     was measured up to backfill_s before the start is replayed first. violation_price: as in Replay. burn: each
-    workload's price follows the burn of its error budget, until the SLO is just met (policies.burn).
+    workload's price follows the burn of its error budget, until the SLO is just met (policies.burn). node_pools:
+    instance types and consolidateAfter of Karpenter's NodePools are set too (envs.node_set_points).
     """
 
     bundle: str = "pretrained"
@@ -312,6 +313,7 @@ class Learned:
     beliefs: tuple[float, ...] = (0.85, 1.0, 1.15)
     prior_weight: float = 0.2
     half_life_s: float = 2 * 86_400.0
+    node_pools: bool = False
 
 
 @dataclass(frozen=True)

@@ -276,6 +276,8 @@ class LearnedModel(StrictModel):
     """Weight of what was good on the training fleet against the workload's own past."""
     half_life_s: Duration = Field(default=_LEARNED.half_life_s, ge=3600, le=31_536_000)
     """Age at which a stretch of the past counts half."""
+    node_pools: bool = _LEARNED.node_pools
+    """true: instance types and consolidateAfter of Karpenter's node pools are chosen too; needs nodes of karpenter."""
 
     def build(self) -> spec.Learned:
         return spec.Learned(**other_fields(self))
@@ -332,6 +334,8 @@ class StackModel(StrictModel):
     def _replayable(self) -> StackModel:
         if self.learned is not None and (self.replay is not None or not isinstance(self.replicas, HpaModel)):
             raise InputError(None, "learned", self.learned.bundle, "moves HPAs: replicas of kind hpa, and no `replay:`")
+        if self.learned is not None and self.learned.node_pools and not isinstance(self.nodes, KarpenterModel):
+            raise InputError(None, "learned.node_pools", True, "sets fields of NodePools: give nodes of kind karpenter")
         if self.replay is not None and not isinstance(self.replicas, HpaModel):
             raise InputError(None, "replay", None, "changes HPAs: give replicas of kind hpa")
         return self

@@ -19,6 +19,12 @@ OUTSIDE_MAX = 0.10  # share of features that may lie outside before a row is not
 LEAST_ROWS = 2  # one row alone takes another product routine (matrix by vector), with other last bits
 
 
+def _at_least(limit: NDArray[np.float64]) -> NDArray[np.float32]:
+    """The least float32 that is not below: rows are float32, and compared with this they fall on the same side."""
+    near = limit.astype(np.float32)
+    return np.where(near < limit, np.nextafter(near, np.float32(np.inf)), near)
+
+
 class Network:
     """`act` and `within` of one bundle. Keeps its session; not for use from several threads at once."""
 
@@ -31,7 +37,7 @@ class Network:
         low, high = (np.array([getattr(f, name) for f in ranges]) for name in ("seen_low", "seen_high"))
         whole = np.array([f.high - f.low for f in ranges])
         slack = MARGIN * np.maximum(high - low, LEAST_WIDTH * whole)
-        self._low, self._high = low - slack, high + slack  # (F,)
+        self._low, self._high = _at_least(low - slack), -_at_least(-high - slack)  # (F,)
 
     def act(self, observation: NDArray[np.float32]) -> NDArray[np.float64]:
         """(N, F) float32 -> (N, A) float64 in [-1, 1], rounded to 1e-4.

@@ -112,7 +112,7 @@ def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder to stand in, no uploader, and no bundle to read at the end."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("training.tracking._start", lambda *_: None)
-    monkeypatch.setattr(cli_train, "tell_results", lambda *_: None)
+    monkeypatch.setattr("training.tracked.tell_results", lambda *_: None)
     return tmp_path
 
 
