@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from envs.cluster import ClusterSpec, NodePool, Workload
+from envs.cluster import ClusterSpec, NodePool, Workload, once_per_spec
 from envs.plain import Array, read_only
 from envs.stack import HpaBehavior, HpaMetric, HpaSpec, ScalingRules
 
@@ -52,6 +52,11 @@ FIELDS = (
 )
 WORKLOAD_FIELDS = tuple(f for f in FIELDS if f.of == "workload")
 POOL_FIELDS = tuple(f for f in FIELDS if f.of == "pool")
+Group = Literal["workload", "pool"]
+GROUPS: dict[Group, tuple[Field, ...]] = {
+    "workload": WORKLOAD_FIELDS,
+    "pool": POOL_FIELDS,
+}  # together FIELDS, in this order
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,6 +103,21 @@ class Plan:
     why: str = ""
 
 
+def rows_of(holder: Any, group: Group) -> Array:
+    """(fields of the group, n) of anything that holds an array (n,) under each field's name."""
+    return np.array([getattr(holder, f.name) for f in GROUPS[group]], np.float64)
+
+
+def targets_of(rows: dict[Group, Array], requirements: tuple[tuple[str, ...], ...] = ()) -> Targets:
+    """Targets from `rows_of` both groups; the arrays are kept, and frozen."""
+    values: dict[str, Any] = {}
+    for group, table in rows.items():
+        table.setflags(write=False)
+        values |= dict(zip((f.name for f in GROUPS[group]), table, strict=True))
+    return Targets(**values, requirements=requirements)
+
+
+@once_per_spec
 def nothing(spec: ClusterSpec) -> Targets:
     """Leave everything as it is."""
     sizes = {"workload": len(spec.workloads), "pool": len(spec.node_pools)}
@@ -149,48 +169,74 @@ def pool_bounds(name: str, pool: NodePool) -> tuple[float, float]:
     return table[name]
 
 
+class Ranges(NamedTuple):
+    """Bounds of a group's fields, (fields, n), and where they lie on the scale that raw numbers are even on."""
+
+    low: Array
+    high: Array
+    log: Any  # indices of the fields that are even in log(1 + x)
+    whole: Any  # indices of the fields that are whole numbers
+    start: Array  # low on the even scale
+    width: Array  # high - low on it
+
+
+@once_per_spec
+def ranges(spec: ClusterSpec) -> dict[Group, Ranges]:
+    """Both groups' bounds; read-only."""
+    return {group: _ranges(spec, group) for group in GROUPS}
+
+
+def _ranges(spec: ClusterSpec, group: Group) -> Ranges:
+    fields = GROUPS[group]
+    pairs: list[list[tuple[float, float]]] = [
+        [workload_bounds(f.name, w) for w in spec.workloads]
+        if group == "workload"
+        else [pool_bounds(f.name, p) for p in spec.node_pools]
+        for f in fields
+    ]
+    low, high = np.moveaxis(np.array(pairs, np.float64).reshape(len(fields), -1, 2), 2, 0)
+    log = np.array([i for i, f in enumerate(fields) if f.scale == "log"], np.intp)
+    start, end = low.copy(), high.copy()
+    start[log], end[log] = np.log1p(low[log]), np.log1p(high[log])
+    whole = np.array([i for i, f in enumerate(fields) if f.whole], np.intp)
+    return Ranges(read_only(low), read_only(high), log, whole, read_only(start), read_only(end - start))
+
+
 def bounds(field: Field, spec: ClusterSpec) -> tuple[Array, Array]:
-    """(low, high), each (W,) or (L,); read-only. Worked out once for a spec: every decision asks many times."""
-    if id(spec) not in _BOUNDS or _BOUNDS[id(spec)][0] is not spec:
-        if len(_BOUNDS) >= MOST_SPECS:
-            _BOUNDS.clear()
-        _BOUNDS[id(spec)] = (spec, {f.name: _bounds(f, spec) for f in FIELDS})
-    return _BOUNDS[id(spec)][1][field.name]
+    """(low, high), each (W,) or (L,); read-only."""
+    of, i = ranges(spec)[field.of], GROUPS[field.of].index(field)
+    return of.low[i], of.high[i]
 
 
-MOST_SPECS = 64
-_BOUNDS: dict[int, tuple[ClusterSpec, dict[str, tuple[Array, Array]]]] = {}
+def held(x: Any, low: Any, high: Any) -> Array:
+    """np.clip for numbers of equal kind, without its overhead; NaN stays NaN."""
+    return np.asarray(np.minimum(np.maximum(x, low), high))
 
 
-def _bounds(field: Field, spec: ClusterSpec) -> tuple[Array, Array]:
-    pairs = (
-        [workload_bounds(field.name, w) for w in spec.workloads]
-        if field.of == "workload"
-        else [pool_bounds(field.name, p) for p in spec.node_pools]
-    )
-    both = np.array(pairs, np.float64).reshape(-1, 2)
-    return read_only(both[:, 0]), read_only(both[:, 1])
+def stretch_rows(x: Any, of: Ranges) -> Array:
+    """Raw [-1, 1] (fields, n) -> [low, high], rounded where the object's field is whole."""
+    out = of.start + of.width * ((held(x, -1.0, 1.0) + 1.0) / 2.0)
+    out[of.log] = np.expm1(out[of.log])
+    out[of.whole] = np.rint(out[of.whole])
+    return held(out, of.low, of.high)
 
 
 def stretch(field: Field, x: Any, spec: ClusterSpec) -> Array:
-    """Raw [-1, 1] -> [low, high], rounded where the object's field is whole."""
-    low, high = bounds(field, spec)
-    u = (np.clip(x, -1.0, 1.0) + 1.0) / 2.0
-    if field.scale == "log":
-        out = np.expm1(np.log1p(low) + (np.log1p(high) - np.log1p(low)) * u)
-    else:
-        out = low + (high - low) * u
-    return np.clip(np.rint(out) if field.whole else out, low, high)
+    """One field of `stretch_rows`: x (n,) or (1,)."""
+    i = GROUPS[field.of].index(field)
+    of = ranges(spec)[field.of]
+    here = np.zeros(int(field.scale == "log"), np.intp), np.zeros(int(field.whole), np.intp)
+    part = Ranges(of.low[i : i + 1], of.high[i : i + 1], *here, of.start[i : i + 1], of.width[i : i + 1])
+    return np.asarray(stretch_rows(np.asarray(x, np.float64)[None], part)[0])
 
 
-def shrink(field: Field, value: Any, spec: ClusterSpec) -> Array:
-    """[low, high] -> raw [-1, 1]; where low = high, 0."""
-    low, high = bounds(field, spec)
-    y = np.clip(value, low, high)
-    if field.scale == "log":
-        low, high, y = np.log1p(low), np.log1p(high), np.log1p(y)
-    width = np.where(high > low, high - low, np.inf)
-    return np.where(high > low, 2.0 * (y - low) / width - 1.0, np.where(np.isnan(y), np.nan, 0.0))
+def shrink_rows(value: Any, of: Ranges) -> Array:
+    """[low, high] (fields, n) -> raw [-1, 1]; where low = high, 0."""
+    y = held(value, of.low, of.high)
+    y[of.log] = np.log1p(y[of.log])
+    wide = of.width > 0.0
+    at = 2.0 * (y - of.start) / np.where(wide, of.width, np.inf) - 1.0
+    return np.where(wide, at, np.where(np.isnan(y), np.nan, 0.0))
 
 
 def blocks(raw: Any, spec: ClusterSpec) -> tuple[Array, Array]:
@@ -204,21 +250,16 @@ def blocks(raw: Any, spec: ClusterSpec) -> tuple[Array, Array]:
 
 def decode(raw: Any, spec: ClusterSpec, policy: str = "") -> Proposal:
     """Raw vector -> absolute targets within their bounds. Raises ValueError on a wrong length."""
-    columns = {"workload": 0, "pool": 1}
-    parts = blocks(raw, spec)
-    values: dict[str, Any] = {}
-    for group in (WORKLOAD_FIELDS, POOL_FIELDS):
-        for i, field in enumerate(group):
-            x = parts[columns[field.of]][:, i]
-            values[field.name] = stretch(field, np.where(np.isfinite(x), x, np.nan), spec)
-    return Proposal(policy, Targets(**values))
+    of = ranges(spec)
+    rows: dict[Group, Array] = {}
+    for group, part in zip(GROUPS, blocks(raw, spec), strict=True):
+        rows[group] = stretch_rows(np.where(np.isfinite(part.T), part.T, np.nan), of[group])
+    return Proposal(policy, targets_of(rows))
 
 
 def raw_of(targets: Targets, spec: ClusterSpec) -> Array:
     """The raw vector that decodes to these targets (clipped into their bounds); NaN stays NaN."""
-    columns = [[shrink(f, getattr(targets, f.name), spec) for f in group] for group in (WORKLOAD_FIELDS, POOL_FIELDS)]
-    flat = [np.stack(c, axis=1).ravel() if len(c[0]) else np.zeros(0) for c in columns]
-    return np.concatenate(flat)
+    return np.concatenate([shrink_rows(rows_of(targets, group), of).T.ravel() for group, of in ranges(spec).items()])
 
 
 def kept(value: float, old: Any) -> Any:

@@ -15,7 +15,21 @@ F8 = NDArray[np.float64]
 # Prices of a bad request and of a waiting one, in what a request costs that keeps its slot busy all the time.
 PRICES: F8 = np.asarray(1.25 * 1.6 ** np.arange(28.0), np.float64)
 WAITS: F8 = np.array([0.0, 1.0, 1.26, 1.6, 2.0, 2.6, 3.5, 5.0])
+SLACK = 1e-6  # of the bill: what rounding may put a bound above it
 VOID = -1e12  # a table's value below it says nothing
+
+
+def is_broken(bound_usd: float, bill_usd: float) -> bool:
+    """Whether a bound is above a bill that was paid at its service level, which no bound can be: a defect."""
+    return bound_usd > bill_usd * (1.0 + SLACK) + 1e-9
+
+
+def defect(of: str, bound_usd: float, bill_usd: float) -> str:
+    """What is said of a broken bound."""
+    return (
+        f"error: the lower bound of {of} is ${bound_usd:,.2f} where ${bill_usd:,.2f} was paid. No bound can be above a "
+        "bill: this is a defect of Trimtab, and the figure is left out. Please report the scenario"
+    )
 
 
 @dataclass(frozen=True)

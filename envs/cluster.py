@@ -6,12 +6,15 @@ YAML edge (`envs.quantities`). Names and order come from here: index w is `spec.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from functools import wraps
+from typing import Literal, TypeVar
 
 Balancing = Literal["random", "least_request", "pooled"]
 WorkloadKind = Literal["service", "queue", "batch"]
 CapacityType = Literal["on-demand", "spot"]
+MinValuesPolicy = Literal["Strict", "BestEffort"]
 ConsolidationPolicy = Literal["WhenEmpty", "WhenEmptyOrUnderutilized", "Balanced"]
 DisruptionReason = Literal["Underutilized", "Empty", "Drifted"]
 TaintEffect = Literal["NoSchedule", "PreferNoSchedule", "NoExecute"]
@@ -117,6 +120,9 @@ class NodePool:
     daemon_cpu: float = 0.1  # cores of DaemonSet requests on each node
     daemon_memory_gib: float = 0.2
     weight: int = 0  # Karpenter NodePool weight
+    min_values: tuple[
+        tuple[str, int], ...
+    ] = ()  # label, fewest values of it among the types of a launch; Karpenter only
     limit_cpu: float = float("inf")  # cores of all its nodes; Karpenter only
     limit_memory_gib: float = float("inf")
     consolidate_after_s: float | None = None  # inf = never
@@ -194,3 +200,25 @@ class ClusterSpec:
 
     def workload_index(self, name: str) -> int:
         return [w.name for w in self.workloads].index(name)
+
+
+T = TypeVar("T")
+MOST_SPECS = 64
+
+
+def once_per_spec(work: Callable[[ClusterSpec], T]) -> Callable[[ClusterSpec], T]:
+    """`work` done once for each specification, for every decision asks again. Known by identity: hashing a thousand
+    workloads costs more than most of what is asked. MOST_SPECS are kept.
+    """
+    kept: dict[int, tuple[ClusterSpec, T]] = {}
+
+    @wraps(work)
+    def remembered(spec: ClusterSpec) -> T:
+        found = kept.get(id(spec))
+        if found is None or found[0] is not spec:
+            if len(kept) >= MOST_SPECS:
+                kept.clear()
+            found = kept[id(spec)] = (spec, work(spec))
+        return found[1]
+
+    return remembered

@@ -28,6 +28,7 @@ TAKES: dict[FaultKind, tuple[str, ...]] = {
     "api-slowness": (*_WHEN, "delay"),
     "telemetry-gap": (*_WHEN, "workloads"),
     "telemetry-garbage": (*_WHEN, "workloads", "factor"),
+    "telemetry-delay": (*_WHEN, "workloads", "delay"),
     "price-change": (*_WHEN, "factor", "pool", "instance_types", "capacity_type"),
     "flash-crowd": (*_WHEN, "workloads", "factor"),
 }
@@ -45,6 +46,7 @@ DEFAULTS: dict[FaultKind, dict[str, Any]] = {
     "api-slowness": {"duration": 30 * _MINUTE_S, "delay": 5.0},
     "telemetry-gap": {"duration": 15 * _MINUTE_S},
     "telemetry-garbage": {"duration": 15 * _MINUTE_S},
+    "telemetry-delay": {"duration": 15 * _MINUTE_S, "delay": 3 * _MINUTE_S},
     "price-change": {"duration": math.inf},
     "flash-crowd": {"duration": 30 * _MINUTE_S},
 }
@@ -81,7 +83,11 @@ class FaultDoc(Strict):
         None, ge=0, le=1000, description="What start delay, telemetry, price or load is multiplied by (no unit)."
     )
     delay: Duration | None = Field(
-        None, gt=0, le=600, description="api-slowness: added to each sync, bind and node request; default 5 s."
+        None,
+        gt=0,
+        le=600,
+        description="api-slowness: added to each sync, bind and node request, default 5 s; telemetry-delay: to the "
+        "age of metrics, default 3 min.",
     )
     instance_types: list[Text] = Field(
         default_factory=list, max_length=200, description="price-change: names or patterns; default all."

@@ -18,6 +18,7 @@ from envs.sim.fault_state import (
     OP_BLOCK,
     OP_CRASH_LOOP,
     OP_INTERRUPT,
+    OP_LAG,
     OP_LOSE_CHOICE,
     OP_LOSE_GROUP,
     OP_LOSE_RANK,
@@ -41,6 +42,10 @@ def plan_of(scenario: Scenario, seed: int) -> list[Operation]:
     )
 
 
+def _longest(delays: list[float]) -> float:
+    return max(delays, default=0.0)
+
+
 def _spans(scenario: Scenario, seed: int, kind: str) -> list[tuple[Fault, list[tuple[float, float]]]]:
     return [(f, windows(f, seed, scenario.horizon_s)) for f in scenario.faults if f.kind == kind]
 
@@ -60,6 +65,8 @@ def _factors(scenario: Scenario, seed: int) -> Iterable[Operation]:
         bad = _of_workload(_spans(scenario, seed, "telemetry-garbage"), workload.name, lambda f: f.factor)
         bad += _of_workload(_spans(scenario, seed, "telemetry-gap"), workload.name, lambda f: math.nan)
         yield from ((t, OP_TELEMETRY, w, x, 0.0) for t, x in steps(bad, math.prod))
+        late = _of_workload(_spans(scenario, seed, "telemetry-delay"), workload.name, lambda f: f.delay_s)
+        yield from ((t, OP_LAG, w, x, 0.0) for t, x in steps(late, _longest))
     slow = [(*w, f.delay_s) for f, found in _spans(scenario, seed, "api-slowness") for w in found]
     yield from ((t, OP_API, 0, x, 0.0) for t, x in steps(slow, sum))
 

@@ -16,6 +16,7 @@ FaultKind = Literal[
     "api-slowness",
     "telemetry-gap",
     "telemetry-garbage",
+    "telemetry-delay",
     "price-change",
     "flash-crowd",
 ]

@@ -13,7 +13,21 @@ from typing import Any
 
 import numpy as np
 
-from envs.action import FIELDS, Field, Plan, Proposal, Targets, bounds, nothing
+from envs.action import (
+    FIELDS,
+    GROUPS,
+    Field,
+    Group,
+    Plan,
+    Proposal,
+    Targets,
+    bounds,
+    held,
+    nothing,
+    ranges,
+    rows_of,
+    targets_of,
+)
 from envs.cluster import ClusterSpec
 from envs.intent import Intent
 from envs.plain import Array
@@ -62,6 +76,13 @@ def in_force(snapshot: Snapshot, field: Field) -> Array:
     return np.where(np.isfinite(value), value, np.nan)
 
 
+def all_in_force(snapshot: Snapshot, group: Group) -> Array:
+    """(fields of the group, n) of `in_force`."""
+    signals = snapshot.workloads if group == "workload" else snapshot.pools
+    value = np.array([getattr(signals, f.name).value for f in GROUPS[group]])
+    return np.where(np.isfinite(value), value, np.nan)
+
+
 def names_of(field: Field, spec: ClusterSpec) -> list[str]:
     items: Any = spec.workloads if field.of == "workload" else spec.node_pools
     return [item.name for item in items]
@@ -70,12 +91,12 @@ def names_of(field: Field, spec: ClusterSpec) -> list[str]:
 def judged(name: str, before: Targets, after: Targets, spec: ClusterSpec) -> tuple[Targets, Verdict]:
     """The new targets, with a verdict that lists what differs."""
     touched = ["requirements"] if before.requirements != after.requirements else []
-    for field in FIELDS:
-        old, new = getattr(before, field.name), getattr(after, field.name)
+    for group, fields in GROUPS.items():
+        old, new = rows_of(before, group), rows_of(after, group)
         differs = ~((old == new) | (np.isnan(old) & np.isnan(new)))
-        if differs.any():
-            labels = names_of(field, spec)
-            touched += [f"{field.name} of {labels[i]}" for i in np.flatnonzero(differs)]
+        for f in np.flatnonzero(differs.any(axis=1)):
+            labels = names_of(fields[f], spec)
+            touched += [f"{fields[f].name} of {labels[i]}" for i in np.flatnonzero(differs[f])]
     more = f" and {len(touched) - 3} more" if len(touched) > 3 else ""
     return after, Verdict(name, bool(touched), ", ".join(touched[:3]) + more)
 
@@ -84,13 +105,13 @@ def freshness(targets: Targets, facts: Facts) -> tuple[Targets, Verdict]:
     """Hold what is not seen: load or replicas of a workload, nodes of a pool, unknown or too old."""
     later_s, age = facts.now_s - facts.snapshot.time_s, facts.limits.max_age_s
     w, p = facts.snapshot.workloads, facts.snapshot.pools
-    seen = {
+    seen: dict[Group, Any] = {
         "workload": np.logical_and.reduce([x.fresh(age, later_s) for x in (w.offered_rps, w.ready, w.desired)]),
         "pool": p.nodes_ready.fresh(age, later_s),
     }
-    after = {f.name: np.where(seen[f.of], getattr(targets, f.name), np.nan) for f in FIELDS}
+    after = {group: np.where(known, rows_of(targets, group), np.nan) for group, known in seen.items()}
     types = targets.requirements if seen["pool"].all() else ()
-    return judged("freshness", targets, replace(targets, **after, requirements=types), facts.spec)
+    return judged("freshness", targets, targets_of(after, types), facts.spec)
 
 
 def allowed_types(targets: Targets, spec: ClusterSpec) -> tuple[tuple[str, ...], ...]:
@@ -99,22 +120,25 @@ def allowed_types(targets: Targets, spec: ClusterSpec) -> tuple[tuple[str, ...],
     return tuple(tuple(t for t in types if t in pool.instance_types) for types, pool in wanted)
 
 
-def ordered(after: dict[str, Array], facts: Facts, low: str, high: str) -> None:
+def ordered(after: Array, facts: Facts, group: Group, low: str, high: str) -> None:
     """No minimum above its maximum: a new maximum gives way; a new minimum gives way to one that stays."""
-    fields = {f.name: f for f in FIELDS}
-    floor = np.where(np.isnan(after[low]), in_force(facts.snapshot, fields[low]), after[low])
-    after[high] = np.where(floor > after[high], floor, after[high])
-    ceiling = np.where(np.isnan(after[high]), in_force(facts.snapshot, fields[high]), after[high])
-    after[low] = np.where(after[low] > ceiling, ceiling, after[low])
+    names = [f.name for f in GROUPS[group]]
+    i, j = names.index(low), names.index(high)
+    if np.isnan(after[i]).all() and np.isnan(after[j]).all():
+        return
+    floor = np.where(np.isnan(after[i]), in_force(facts.snapshot, GROUPS[group][i]), after[i])
+    after[j] = np.where(floor > after[j], floor, after[j])
+    ceiling = np.where(np.isnan(after[j]), in_force(facts.snapshot, GROUPS[group][j]), after[j])
+    after[i] = np.where(after[i] > ceiling, ceiling, after[i])
 
 
 def within_bounds(targets: Targets, facts: Facts) -> tuple[Targets, Verdict]:
     """Every field inside its bounds, minimum and maximum in order, only instance types on offer."""
-    after = {f.name: np.clip(getattr(targets, f.name), *bounds(f, facts.spec)) for f in FIELDS}
-    ordered(after, facts, "hpa_min_replicas", "hpa_max_replicas")
-    ordered(after, facts, "min_nodes", "max_nodes")
+    after = {group: held(rows_of(targets, group), of.low, of.high) for group, of in ranges(facts.spec).items()}
+    ordered(after["workload"], facts, "workload", "hpa_min_replicas", "hpa_max_replicas")
+    ordered(after["pool"], facts, "pool", "min_nodes", "max_nodes")
     types = allowed_types(targets, facts.spec)
-    return judged("bounds", targets, replace(targets, **after, requirements=types), facts.spec)
+    return judged("bounds", targets, targets_of(after, types), facts.spec)
 
 
 def step_of(field: Field, old: Array, limits: Limits) -> tuple[Array, Array]:

@@ -42,6 +42,11 @@ class LoadPast:
         self._ring[self._next] = rates
         self._next = (self._next + 1) % KEPT_MIN
 
+    def last(self, minutes: int) -> Array:
+        """(minutes, n) requests/s of the last so many minutes, oldest first; NaN where nothing was measured."""
+        back = np.arange(min(minutes, KEPT_MIN))[::-1]
+        return self._ring[(self._next - 1 - back) % KEPT_MIN].astype(np.float64)
+
     def newest(self) -> Array:
         """(n,) requests/s of the minute that was pushed last."""
         return self._ago(0).astype(np.float64)

@@ -4,50 +4,26 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from typing import Any
 
-from envs.cluster import ZONE_KEY, InstanceType
+from envs.cluster import CAPACITY_KEY, ZONE_KEY, InstanceType
 from envs.errors import InputError
 from envs.manifest_files import Body, Manifest
 from envs.manifest_pods import Notes, Sums, read_requirements
 from envs.matching import Operator, Requirement, matches_labels
 from envs.quantities import format_cpu, format_memory, parse_cpu, parse_memory, parse_quantity
 from envs.scenario_writer import guess
+from envs.type_choice import MAX_TYPES, few_types
+from envs.type_labels import AWS, TYPE_KEY, type_labels
 
-_BOUNDS: dict[str, tuple[Operator, int]] = {"Gte": ("Gt", -1), "Lte": ("Lt", 1)}
-MAX_TYPES = 12  # of a pool whose requirements are open: more groups cost time and change little
-TYPE_KEY = "node.kubernetes.io/instance-type"
-CAPACITY_KEY = "karpenter.sh/capacity-type"
-_AWS = "karpenter.k8s.aws/instance-"
-_AWS_NAME = re.compile(r"([a-z]+)([0-9]*)([a-z0-9-]*)\.([a-z0-9-]+)")
+_BOUNDS: dict[str, tuple[Operator, int]] = {"Gt": ("Gt", 0), "Gte": ("Gt", -1), "Lt": ("Lt", 0), "Lte": ("Lt", 1)}
+_CAPACITY_TYPES = ("on-demand", "spot")
 _NODE_KEYS = (
     ZONE_KEY,
     CAPACITY_KEY,
     "topology.kubernetes.io/region",
     "failure-domain.beta.kubernetes.io/zone",
 )
-_CURRENT_GENERATION = "3"  # Karpenter's own starting point leaves older machines out: generation > 2
-
-
-@lru_cache(maxsize=8192)
-def type_labels(machine: InstanceType) -> Mapping[str, str]:
-    """The well-known labels that follow from an instance type (AWS names are taken apart)."""
-    labels = {
-        TYPE_KEY: machine.name,
-        "kubernetes.io/arch": machine.arch,
-        "kubernetes.io/os": "linux",
-        f"{_AWS}cpu": str(round(machine.vcpu)),
-        f"{_AWS}memory": str(round(machine.memory_gib * 1024)),
-    }
-    if machine.gpu:
-        labels[f"{_AWS}gpu-count"] = str(machine.gpu)
-    if match := _AWS_NAME.fullmatch(machine.name):
-        category, generation, rest, size = match.groups()
-        labels |= {f"{_AWS}category": category, f"{_AWS}generation": generation or "1", f"{_AWS}size": size}
-        labels[f"{_AWS}family"] = category + generation + rest
-        labels[f"{_AWS}hypervisor"] = "nitro"
-    return labels
 
 
 def node_pool(manifest: Manifest, machines: Sequence[InstanceType], notes: Notes) -> dict[str, Any]:
@@ -56,17 +32,18 @@ def node_pool(manifest: Manifest, machines: Sequence[InstanceType], notes: Notes
     terms = template.children("requirements")
     requirements = [_requirement(term) for term in terms]
     labels = manifest.spec.at("template", "metadata").texts("labels")
-    names, about_types = _types(manifest, requirements, machines, labels, notes)
-    zones = _values(requirements, ZONE_KEY)
+    min_values = _min_values(terms)
+    names, about_types = _types(manifest, requirements, machines, (labels, min_values), notes)
+    zones = _zones(manifest, requirements, notes)
     fields: dict[str, Any] = {"name": manifest.name}
     fields["instance_types"] = guess(names, about_types) if about_types else names
     fields["zones"] = zones or guess(["zone-a", "zone-b", "zone-c"], "no zone requirement; three zones")
     fields |= _capacity_types(manifest, requirements, [m for m in machines if m.name in names], notes)
-    for term in terms:
-        if (least := term.whole("minValues", 0)) > 1:
-            notes.add(
-                manifest.title, f"minValues {least} of {term.text('key')} is left out: a launch may narrow to one"
-            )
+    known = {ZONE_KEY, CAPACITY_KEY, *labels} | {key for m in machines for key in type_labels(m)}
+    for key in min_values.keys() - known:
+        notes.add(manifest.title, f"minValues {min_values.pop(key)} of {key} is left out: no type here has that label")
+    if min_values:
+        fields["min_values"] = dict(min_values)
     fields |= _limits(manifest, [m for m in machines if m.name in names], notes)
     fields["initial_nodes"] = guess(1, "nodes at the start")
     if labels:
@@ -79,7 +56,7 @@ def node_pool(manifest: Manifest, machines: Sequence[InstanceType], notes: Notes
 
 
 def _requirement(term: Body) -> Requirement:
-    """One requirement; Gte and Lte, which only NodePools know, as Gt and Lt of the whole number beside."""
+    """One requirement; Gte and Lte, which only NodePools know, as Gt and Lt of the whole number beside it."""
     near = _BOUNDS.get(term.text("operator", "In"))
     if near is None:
         return read_requirements([term])[0]
@@ -144,8 +121,8 @@ def _everyday(
 def _is_current(machine: InstanceType) -> bool:
     """An m, c or r type of generation 5 and later on AWS; n2 and up, or D and E v4 and up, elsewhere."""
     labels = type_labels(machine)
-    if category := labels.get(f"{_AWS}category"):
-        return category in ("c", "m", "r") and labels[f"{_AWS}generation"] >= "5"
+    if category := labels.get(f"{AWS}category"):
+        return category in ("c", "m", "r") and labels[f"{AWS}generation"] >= "5"
     return bool(re.match(r"(n2d?|n4|c3d?|c4|e2)-|Standard_[DE]\d+(s|as|ds)_v[4-9]", machine.name))
 
 
@@ -153,10 +130,14 @@ def _types(
     manifest: Manifest,
     requirements: list[Requirement],
     machines: Sequence[InstanceType],
-    labels: dict[str, str],
+    template: tuple[dict[str, str], Mapping[str, int]],
     notes: Notes,
 ) -> tuple[list[str], str]:
-    """Names of the types, and why they are a guess ("" if the requirements name them)."""
+    """Names of the types, and why they are a guess ("" if the requirements name them).
+
+    template: the labels that its nodes get, and its minValues.
+    """
+    labels, min_values = template
     known = {key for m in machines for key in type_labels(m)}
     usable = [r for r in requirements if r.key in known]
     for requirement in requirements:
@@ -173,26 +154,8 @@ def _types(
             notes.add(manifest.title, f"instance type {name} has no price in this region and is left out")
     if named and len(chosen) <= MAX_TYPES * 2:
         return [m.name for m in chosen], ""
-    picked = _few(chosen)
+    picked = few_types(chosen, min_values)
     return [m.name for m in picked], f"{len(picked)} of the {len(chosen)} types that meet the requirements"
-
-
-def _few(machines: list[InstanceType]) -> list[InstanceType]:
-    """At most MAX_TYPES everyday machines: for each size the cheapest, then the next cheapest."""
-    plain = [m for m in machines if not m.gpu and m.vcpu >= 2 and m.price_usd_per_h > 0] or machines
-    sensible = [m for m in plain if type_labels(m).get(f"{_AWS}generation", "9") >= _CURRENT_GENERATION] or plain
-    by_size: dict[float, list[InstanceType]] = {}
-    for m in sorted(sensible, key=lambda m: (m.price_usd_per_h / m.vcpu, m.name)):
-        if m.vcpu <= 64:
-            by_size.setdefault(m.vcpu, []).append(m)
-    if not by_size:
-        return machines[:MAX_TYPES]
-    picked: list[InstanceType] = []
-    for rank in range(MAX_TYPES):
-        for size in sorted(by_size):
-            if rank < len(by_size[size]) and len(picked) < MAX_TYPES:
-                picked.append(by_size[size][rank])
-    return sorted(picked, key=lambda m: (m.vcpu, m.name))
 
 
 def _limits(manifest: Manifest, machines: list[InstanceType], notes: Notes) -> dict[str, Any]:
@@ -222,7 +185,12 @@ def _capacity_types(
     manifest: Manifest, requirements: list[Requirement], machines: list[InstanceType], notes: Notes
 ) -> dict[str, Any]:
     """What the requirement allows and the book has a price for; on-demand when there is none."""
-    values = _values(requirements, CAPACITY_KEY)
+    mine = tuple(r for r in requirements if r.key == CAPACITY_KEY)
+    named = _values(requirements, CAPACITY_KEY) or list(_CAPACITY_TYPES)
+    values = [v for v in named if mine and matches_labels(mine, {CAPACITY_KEY: v})]
+    if mine and not values:
+        said = "; ".join(f"{r.key} {r.operator} {', '.join(r.values)}" for r in mine)
+        raise InputError(manifest.body.file, f"{manifest.title}: requirements", said, "no capacity type meets them")
     if "reserved" in values:
         notes.add(manifest.title, "capacity type reserved is left out")
     if "spot" not in values:
@@ -264,6 +232,33 @@ def _taint(body: Body) -> dict[str, str]:
         raise body.error("effect", effect, "must be NoSchedule, PreferNoSchedule or NoExecute")
     given = {"key": body.text("key"), "value": body.text("value"), "effect": effect}
     return {key: value for key, value in given.items() if value}
+
+
+def _min_values(terms: Sequence[Body]) -> dict[str, int]:
+    """minValues by label; of several for one label the largest. One value is what any launch has."""
+    found: dict[str, int] = {}
+    for term in terms:
+        least = term.whole("minValues", 1)
+        if not 1 <= least <= 50:
+            raise term.error("minValues", least, "must be from 1 to 50")
+        if least > found.get(term.text("key"), 1):
+            found[term.text("key")] = least
+    return found
+
+
+def _zones(manifest: Manifest, requirements: Sequence[Requirement], notes: Notes) -> list[str]:
+    """The zones that the requirements name and allow; none where they name none."""
+    mine = tuple(r for r in requirements if r.key == ZONE_KEY)
+    named = _values(requirements, ZONE_KEY)
+    zones = [zone for zone in named if matches_labels(mine, {ZONE_KEY: zone})]
+    said = "; ".join(f"{r.key} {r.operator} {', '.join(r.values)}" for r in mine)
+    if named and not zones:
+        raise InputError(manifest.body.file, f"{manifest.title}: requirements", said, "no zone meets them")
+    if not named and any(r.operator != "Exists" for r in mine):
+        notes.add(
+            manifest.title, f"requirement {said} names no zone to use; the three guessed ones stand for those left"
+        )
+    return zones
 
 
 def _values(requirements: Sequence[Requirement], key: str) -> list[str]:

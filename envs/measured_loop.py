@@ -10,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.action import Plan
+from envs.plausible import LOOK_BACK_MIN, impossible
 from envs.sim.cluster_sim import ClusterSim
 from envs.sim.exchange import apply_plan, take_snapshot
 from envs.sim.measure import RATE_WINDOW_S, measure_workloads
 from envs.snapshot import Snapshot
 
 F8 = NDArray[np.float64]
-OFFERED = 2  # row of measure_workloads
+OFFERED, BAD_SHARE = 2, 3  # rows of measure_workloads
 
 
 class Decide(Protocol):
@@ -26,8 +27,8 @@ class Decide(Protocol):
 
     def __call__(self, time_s: float, rates: F8, look: Callable[[], Snapshot]) -> Plan | None:
         """rates (n, W): offered requests/s of the n minutes since it was last asked, as the metrics pipeline
-        showed them (a minute's mean, 15 s old). NaN: not measured. look(): what can be measured of the cluster
-        now. None: change nothing.
+        showed them (a minute's mean, 15 s old). NaN: not measured, or cannot be
+        (envs.plausible). look(): what can be measured of the cluster now. None: change nothing.
         """
 
 
@@ -40,6 +41,9 @@ class MeasuredLoop:
         self._every = max(round(decide.period_s / (self._step * sim.tick_s)), 1) * self._step
         self._rates: list[F8] = []
         self._asked_at: int | None = None
+        workloads = sim.cases[0].scenario.cluster.workloads
+        self._capacity = np.array([w.service.capacity_rps if w.kind == "service" else np.inf for w in workloads])
+        self._ready = np.zeros((LOOK_BACK_MIN, len(workloads)))
         self.decisions, self.decision_s = 0, 0.0  # how often it was asked, and wall-clock seconds that it took
 
     def run(self, arrivals: NDArray[np.float64]) -> None:
@@ -67,4 +71,7 @@ class MeasuredLoop:
     def _sample(self) -> F8:
         seen = np.empty((5, self.sim.arrays.flow.n_ready.shape[1]))
         measure_workloads(self.sim.view, 0, self.sim.tick * self.sim.tick_s, self.sim.tick, seen)
-        return seen[OFFERED].copy()
+        self._ready = np.roll(self._ready, 1, axis=0)
+        self._ready[0] = self.sim.arrays.flow.n_ready[0]
+        most = self._ready.max(axis=0)
+        return np.where(impossible(seen[OFFERED], seen[BAD_SHARE], most, self._capacity), np.nan, seen[OFFERED])

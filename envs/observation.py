@@ -18,11 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.action import full_target
-from envs.cluster import ClusterSpec, Workload
+from envs.cluster import ClusterSpec, Workload, once_per_spec
 from envs.intent import Intent, violation_price
 from envs.load_past import LAGS_MIN, LEADS_MIN, PAST, PEAKS_MIN
-from envs.plain import Array
-from envs.snapshot import Signal, Snapshot
+from envs.plain import Array, read_only
+from envs.snapshot import PoolSignals, Snapshot, WorkloadSignals
 
 MAX_AGE_S = 120.0  # older than this counts as unknown
 TINY = 1e-9
@@ -147,11 +147,6 @@ def row_spec(workloads: Sequence[Workload]) -> RowSpec:
     )
 
 
-def known(signal: Signal) -> Array:
-    """Values, NaN where unknown, too old or absurd."""
-    return np.where(signal.fresh(MAX_AGE_S) & (signal.value < ABSURD), signal.value, np.nan)
-
-
 def ratio(part: Any, whole: Any) -> Array:
     """part / whole; NaN where the whole is not positive."""
     return np.where(whole > 0.0, part / np.where(whole > 0.0, whole, 1.0), np.nan)
@@ -164,26 +159,33 @@ def logarithm(part: Array, whole: Array) -> Array:
 
 
 def load_columns(seen: RowSignals, spec: RowSpec) -> Columns:
-    """Load against capacity, against itself before, and against what was at this time a day and a week ago."""
-    now, past = seen.offered_rps, seen.past_rps
-    at = PAST_COLUMN
-    columns: Columns = {
-        "load": ratio(now, seen.ready * spec.capacity_rps),
-        "errors": np.log10((seen.error_share + TINY) / (1.0 - spec.slo_target + TINY)),
-        "need": np.log2(1.0 + now / spec.capacity_rps) / 6.0,
-    }
-    columns |= {f"lag_{m}": logarithm(now, past[:, at[f"lag_{m}"]]) for m in LAGS_MIN}
-    columns |= {f"peak_{m}": logarithm(past[:, at[f"peak_{m}"]], now) for m in PEAKS_MIN}
+    """LOAD_PART: what the load alone says, against itself before and against a full replica."""
+    now = seen.offered_rps
+    return {"need": np.log2(1.0 + now / spec.capacity_rps) / 6.0, **past_columns(now, seen.past_rps)}
+
+
+def past_columns(now: Array, past: Array) -> Columns:
+    """Load (N,) against its own past (N, len(PAST)), both requests/s: now over what was, peaks over now, and what
+    followed a day and a week ago over what was then.
+    """
+    part, whole = np.array(past.T, order="C"), np.array(past.T, order="C")
+    lags, peaks = len(LAGS_MIN), len(LAGS_MIN) + len(PEAKS_MIN)
+    part[:lags], whole[lags:peaks] = now, now
+    columns: Columns = {}
     for back in ("day", "week"):
-        then = past[:, at[f"{back}_0"]]
-        columns |= {f"{back}_{m}": logarithm(past[:, at[f"{back}_{m}"]], then) for m in LEADS_MIN[1:]}
-        columns |= {f"{back}_0": logarithm(now, then), f"knows_{back}": np.isfinite(then)}
-    return columns
+        at = PAST_COLUMN[f"{back}_0"]
+        whole[at : at + len(LEADS_MIN)] = past[:, at]
+        part[at] = now
+        columns[f"knows_{back}"] = np.isfinite(past[:, at])
+    return columns | dict(zip(PAST, logarithm(part, whole), strict=True))
 
 
 def replica_columns(seen: RowSignals, spec: RowSpec) -> Columns:
+    """REPLICA_PART: the replicas and their HPA, and how they bear the load."""
     desired = seen.desired
     return {
+        "load": ratio(seen.offered_rps, seen.ready * spec.capacity_rps),
+        "errors": np.log10((seen.error_share + TINY) / (1.0 - spec.slo_target + TINY)),
         "ready": ratio(seen.ready, desired),
         "starting": ratio(seen.starting, desired),
         "pending": ratio(seen.pending, desired),
@@ -195,6 +197,7 @@ def replica_columns(seen: RowSignals, spec: RowSpec) -> Columns:
 
 
 def service_columns(seen: RowSignals, spec: RowSpec) -> Columns:
+    """SERVICE_PART: what stays from one minute to the next."""
     return {
         "slots": np.log2(np.maximum(spec.slots, 1.0)) / 6.0,
         "service_cv": spec.service_cv,
@@ -205,61 +208,60 @@ def service_columns(seen: RowSignals, spec: RowSpec) -> Columns:
     }
 
 
-def cluster_columns(snapshot: Snapshot, spec: RowSpec, intent: Intent) -> Columns:
-    """What only a whole snapshot has: resources, nodes, the signals' age."""
-    now = snapshot.workloads
-    desired = known(now.desired)
+class Known(NamedTuple):
+    """Signals of one group as a table: values by name, NaN where unknown, too old or absurd; what is known at all."""
+
+    of: dict[str, Array]  # (n,) each
+    fresh: NDArray[np.bool_]  # (signals, n)
+
+
+def known(signals: WorkloadSignals | PoolSignals) -> Known:
+    """All signals of a group at once; see Signal.fresh."""
+    value = np.array([s.value for s in vars(signals).values()])
+    age_s = np.array([s.age_s for s in vars(signals).values()])
+    fresh = np.isfinite(value) & (value >= 0.0) & (age_s <= MAX_AGE_S)
+    return Known(dict(zip(vars(signals), np.where(fresh & (value < ABSURD), value, np.nan), strict=True)), fresh)
+
+
+def cluster_columns(snapshot: Snapshot, now: Known, spec: RowSpec, intent: Intent) -> Columns:
+    """What only a whole snapshot has: resources, nodes, the signals' age. now: its workloads."""
+    desired = now.of["desired"]
     cpu = np.nan_to_num(desired) * spec.cpu_request
     return {
-        "cpu": ratio(known(now.cpu_per_pod), spec.cpu_request),
-        "memory": ratio(known(now.memory_per_pod_gib), spec.memory_request_gib),
-        "floor": ratio(known(now.hpa_min_replicas), desired),
-        "tolerance_up": known(now.hpa_tolerance_up),
-        "tolerance_down": known(now.hpa_tolerance_down),
+        "cpu": ratio(now.of["cpu_per_pod"], spec.cpu_request),
+        "memory": ratio(now.of["memory_per_pod_gib"], spec.memory_request_gib),
+        "floor": ratio(now.of["hpa_min_replicas"], desired),
+        "tolerance_up": now.of["hpa_tolerance_up"],
+        "tolerance_down": now.of["hpa_tolerance_down"],
         "share": ratio(cpu, np.full(len(cpu), cpu.sum())),
-        "age": now.offered_rps.age_s / 60.0,
-        "known": known_share(snapshot),
+        "age": snapshot.workloads.offered_rps.age_s / 60.0,
+        "known": now.fresh.mean(axis=0),
         **pool_columns(snapshot, intent),
     }
 
 
 def pool_columns(snapshot: Snapshot, intent: Intent) -> dict[str, float]:
     """Of the whole cluster; NaN while any pool is unknown."""
-    p = snapshot.pools
-    ready, booting = known(p.nodes_ready), known(p.nodes_booting)
-    nodes = np.array([(ready + booting).sum()])
-    hourly = float((ready * known(p.price_usd_per_h)).sum())
+    p = known(snapshot.pools).of
+    ready, booting = p["nodes_ready"], p["nodes_booting"]
+    hourly = float((ready * p["price_usd_per_h"]).sum())
     budgeted = np.isfinite(intent.budget_usd_per_h) and intent.budget_usd_per_h > 0.0
-    cpu = ratio(known(p.requested_cpu).sum(keepdims=True), known(p.allocatable_cpu).sum(keepdims=True))
-    memory = ratio(known(p.requested_memory_gib).sum(keepdims=True), known(p.allocatable_memory_gib).sum(keepdims=True))
-    return {
-        "cluster_cpu": float(cpu[0]),
-        "cluster_memory": float(memory[0]),
-        "booting": float(ratio(booting.sum(keepdims=True), nodes)[0]),
-        "spend": hourly / intent.budget_usd_per_h if budgeted else 0.0,
-    }
+    part = np.array([p["requested_cpu"].sum(), p["requested_memory_gib"].sum(), booting.sum()])
+    whole = np.array([p["allocatable_cpu"].sum(), p["allocatable_memory_gib"].sum(), (ready + booting).sum()])
+    cpu, memory, young = ratio(part, whole).tolist()
+    spend = hourly / intent.budget_usd_per_h if budgeted else 0.0
+    return {"cluster_cpu": cpu, "cluster_memory": memory, "booting": young, "spend": spend}
 
 
-def known_share(snapshot: Snapshot) -> Array:
-    """(W,) share of the workload signals that are known and fresh."""
-    signals = vars(snapshot.workloads).values()
-    return np.asarray(np.mean([s.fresh(MAX_AGE_S) for s in signals], axis=0))
-
-
-def signals_of(snapshot: Snapshot, spec: RowSpec, intent: Intent) -> RowSignals:
-    """A snapshot's workloads as rows; what is stale or absurd is unknown."""
-    now = snapshot.workloads
+def signals_of(snapshot: Snapshot, now: Known, spec: RowSpec, intent: Intent) -> RowSignals:
+    """A snapshot's workloads as rows. now: its workloads; what is stale or absurd is unknown."""
     past = snapshot.past_rps if snapshot.past_rps.size else np.full((len(spec.slots), len(PAST)), np.nan)
+    same = ("ready", "desired", "starting", "pending", "error_share", "hpa_target")
     return RowSignals(
-        offered_rps=known(now.offered_rps),
+        offered_rps=now.of["offered_rps"],
         past_rps=np.where((past >= 0.0) & (past < ABSURD), past, np.nan),
-        ready=known(now.ready),
-        desired=known(now.desired),
-        starting=known(now.starting),
-        pending=known(now.pending),
-        error_share=known(now.error_share),
-        hpa_target=known(now.hpa_target),
-        window_down_s=known(now.hpa_stabilization_down_s),
+        **{name: now.of[name] for name in same},
+        window_down_s=now.of["hpa_stabilization_down_s"],
         violation_price=violation_price(intent.violation_price, spec.slo_target),
     )
 
@@ -279,11 +281,31 @@ def table(columns: Columns, names: tuple[str, ...], n: int) -> NDArray[np.float3
     return np.clip(out.T, low, high).astype(np.float32)
 
 
+LOAD_PART = (*PAST, "knows_day", "knows_week", "need")
+REPLICA_PART = (
+    *("load", "errors", "ready", "starting", "pending"),
+    *("position", "target", "window_down", "one_replica"),
+)
+SERVICE_PART = ("slots", "service_cv", "slack", "start_delay", "strictness", "violation_price")
+PARTS = ((LOAD_PART, load_columns), (REPLICA_PART, replica_columns), (SERVICE_PART, service_columns))
+
+
 def encode_rows(seen: RowSignals, spec: RowSpec, names: tuple[str, ...] = AUTOSCALING) -> NDArray[np.float32]:
-    """(N, len(names)) float32 of the features that need no whole snapshot; finite for any input."""
+    """(N, len(names)) float32 of the features that need no whole snapshot; finite for any input.
+
+    Only the parts that names are of are worked out: who has many rows of one load encodes that once.
+    """
+    columns: Columns = {}
     with np.errstate(invalid="ignore", divide="ignore"):
-        columns = load_columns(seen, spec) | replica_columns(seen, spec) | service_columns(seen, spec)
+        for part, of in PARTS:
+            if not set(part).isdisjoint(names):
+                columns |= of(seen, spec)
     return table(columns, names, len(spec.slots))
+
+
+@once_per_spec
+def _spec_rows(spec: ClusterSpec) -> RowSpec:
+    return RowSpec(*(read_only(column) for column in row_spec(spec.workloads)))
 
 
 def encode(history: Sequence[Snapshot], spec: ClusterSpec, intent: Intent) -> NDArray[np.float32]:
@@ -294,9 +316,10 @@ def encode(history: Sequence[Snapshot], spec: ClusterSpec, intent: Intent) -> ND
     """
     if not history:
         raise ValueError("an observation needs at least one snapshot")
-    rows = row_spec(spec.workloads)
-    seen = signals_of(history[-1], rows, intent)
+    rows, now = _spec_rows(spec), known(history[-1].workloads)
+    seen = signals_of(history[-1], now, rows, intent)
     with np.errstate(invalid="ignore", divide="ignore"):
-        columns = load_columns(seen, rows) | replica_columns(seen, rows) | service_columns(seen, rows)
-        columns |= cluster_columns(history[-1], rows, intent)
+        columns = cluster_columns(history[-1], now, rows, intent)
+        for _, of in PARTS:
+            columns |= of(seen, rows)
     return table(columns, ALL, len(spec.workloads))

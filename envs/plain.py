@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from functools import cache
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, TypeGuard, TypeVar, get_args, get_origin, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,10 +75,19 @@ def from_plain(kind: Any, plain: Any) -> Any:
 
 
 def read_only(array: Any) -> Array:
-    """A float64 copy that cannot be written to."""
+    """A float64 array that cannot be written to: a copy, or the array itself where nobody can write to it already."""
+    if _frozen(array):
+        return array
     copy = np.array(array, np.float64)
     copy.setflags(write=False)
     return copy
+
+
+def _frozen(array: Any) -> TypeGuard[Array]:
+    if type(array) is not np.ndarray or array.flags.writeable or array.dtype != np.float64:
+        return False
+    base = array.base
+    return base is None or (type(base) is np.ndarray and not base.flags.writeable)
 
 
 def equal(a: Any, b: Any) -> bool:

@@ -22,6 +22,7 @@ from envs.cluster import (
 from envs.discounts import CommittedUse
 from envs.errors import InputError
 from envs.intent import Intent
+from envs.min_values import check_min_values
 from envs.nearest import did_you_mean
 from envs.scenario import GeneratedDemand, NoiseModel, TraceDemand
 from envs.scenario_models import MAX_NODES, IntentDoc, NodePoolDoc, NoiseDoc, PricesDoc, ScenarioDoc
@@ -46,6 +47,8 @@ def build_cluster(doc: ScenarioDoc, types: dict[str, InstanceType], place: Place
     names = {w.name for w in doc.workloads}
     workloads = tuple(_workload(w, f"workloads[{i}]", names, place.file) for i, w in enumerate(doc.workloads))
     pools = tuple(_pool(p, f"node_pools[{i}]", place.file) for i, p in enumerate(doc.node_pools))
+    for index, pool in enumerate(pools):
+        check_min_values(pool, types, f"node_pools[{index}].min_values", place.file)
     total = sum(pool.max_nodes for pool in pools)
     if total > MAX_NODES:
         raise InputError(place.file, "node_pools", f"{total} nodes", f"lower max_nodes to {MAX_NODES:,} in all")
@@ -198,6 +201,7 @@ def _pool(doc: NodePoolDoc, where: str, file: Path | None) -> NodePool:
         daemon_cpu=doc.daemon_cpu,
         daemon_memory_gib=doc.daemon_memory,
         weight=doc.weight,
+        min_values=tuple(doc.min_values.items()),
         limit_cpu=float("inf") if doc.limits.cpu is None else doc.limits.cpu,
         limit_memory_gib=float("inf") if doc.limits.memory is None else doc.limits.memory,
         consolidate_after_s=doc.disruption.consolidate_after,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -71,6 +71,11 @@ class NodePoolDoc(Strict):
         description="Memory that DaemonSets request on each node.",
     )
     weight: int = Field(_POOL.weight, ge=0, le=10_000, description="Karpenter's weight; higher is tried first.")
+    min_values: dict[Text, Annotated[int, Field(ge=1, le=50)]] = Field(
+        default_factory=dict,
+        max_length=30,
+        description="Karpenter's minValues: a label, and of how many values of it a launch must leave the choice.",
+    )
     limits: LimitsModel = Field(LimitsModel(), description="Karpenter's limits of the pool's CPU and memory.")
     disruption: DisruptionModel = Field(DisruptionModel(), description="How Karpenter may disrupt the pool's nodes.")
     expire_after: DurationOrNever | None = Field(

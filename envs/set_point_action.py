@@ -49,7 +49,12 @@ def set_points(action: Array, violation_price: Array, scaling: Array | float = 1
 
     scaling: a factor on the share, as replay tries several. NaN in an action counts as 0.
     """
-    share, window = base_set_points(violation_price)
+    return moved(base_set_points(violation_price), action, scaling)
+
+
+def moved(base: tuple[Array, Array], action: Array, scaling: Array | float = 1.0) -> tuple[Array, Array]:
+    """`set_points` from a base that is known already."""
+    share, window = base
     a = np.round(np.clip(np.nan_to_num(np.asarray(action, np.float64)), -1.0, 1.0), DIGITS)
     share = np.clip(share * scaling * np.exp(SHARE_SPAN * a[:, 0]), LOW_SHARE, HIGH_SHARE)
     return share, np.clip(np.rint(window * np.exp(WINDOW_SPAN * a[:, 1])), SHORTEST_S, LONGEST_S)

@@ -7,7 +7,8 @@ NaN is unknown, and unknown is never zero.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -40,9 +41,17 @@ class Signal:
 def signal(value: Any, age_s: Any = 0.0) -> Signal:
     """A Signal from anything array-like; a scalar age holds for all."""
     known = np.atleast_1d(np.asarray(value, np.float64))
+    if isinstance(age_s, float | int):
+        return Signal(known, _ages(known.size, float(age_s)))
     return Signal(known, np.broadcast_to(np.asarray(age_s, np.float64), known.shape))
 
 
+@lru_cache(maxsize=64)
+def _ages(n: int, age_s: float) -> Array:
+    return read_only(np.full(n, age_s))
+
+
+@lru_cache(maxsize=64)
 def unknown(n: int) -> Signal:
     """n values that nobody measured."""
     return signal(np.full(n, np.nan), np.inf)
@@ -106,10 +115,9 @@ class Snapshot:
         wanted = (len(self.workload_names) if self.past_rps.size else 0, len(PAST))
         object.__setattr__(self, "past_rps", read_only(self.past_rps).reshape(wanted))
         for group, names in ((self.workloads, self.workload_names), (self.pools, self.pool_names)):
-            for f in fields(group):
-                size = getattr(group, f.name).value.size
-                if size != len(names):
-                    raise ValueError(f"{f.name}: {size} values for {len(names)} names")
+            for name, one in vars(group).items():
+                if one.value.size != len(names):
+                    raise ValueError(f"{name}: {one.value.size} values for {len(names)} names")
 
     def to_dict(self) -> dict[str, Any]:
         """JSON types only; `from_dict` gives the same snapshot back, bit for bit."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from envs.cluster import ConsolidationPolicy, NodeBudget, Workload
+from envs.cluster import ConsolidationPolicy, MinValuesPolicy, NodeBudget, Workload
 
 MetricType = Literal["Resource", "ContainerResource", "Pods", "Object", "External"]
 TargetType = Literal["Utilization", "AverageValue", "Value"]
@@ -237,6 +237,7 @@ class Karpenter:
     budgets: tuple[NodeBudget, ...] = (NodeBudget(),)
     expire_after_s: float = 720 * 3600.0  # inf = never
     use_pool_settings: bool = True  # a pool's own disruption settings win over these
+    min_values_policy: MinValuesPolicy = "Strict"  # BestEffort: launch what there is
     spot_to_spot: bool = False  # feature gate SpotToSpotConsolidation
     hazard_weight_h: float = 730.0
     batch_idle_s: float = 1.0
@@ -298,7 +299,8 @@ class Learned:
 
     replay: every `every_s` the workload's own past picks the variant of the network (docs/design/learned.md); what
     was measured up to backfill_s before the start is replayed first. violation_price: as in Replay. burn: each
-    workload's price follows the burn of its error budget, until the SLO is just met (policies.burn).
+    workload's price follows the burn of its error budget, until the SLO is just met (policies.burn). node_pools:
+    instance types and consolidateAfter of Karpenter's NodePools are set too (envs.node_set_points).
     """
 
     bundle: str = "pretrained"
@@ -311,6 +313,7 @@ class Learned:
     beliefs: tuple[float, ...] = (0.85, 1.0, 1.15)
     prior_weight: float = 0.2
     half_life_s: float = 2 * 86_400.0
+    node_pools: bool = False
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from envs import stack as spec
-from envs.cluster import ConsolidationPolicy
+from envs.cluster import ConsolidationPolicy, MinValuesPolicy
 from envs.errors import InputError
 from envs.hpa_models import HpaModel, StaticReplicasModel, other_fields
 from envs.pool_models import DurationOrNever, NodeBudgetModel
@@ -139,6 +139,8 @@ class KarpenterModel(StrictModel):
     """Age at which a node is replaced, or Never; Karpenter's own default is 720 h."""
     use_pool_settings: bool = _KP.use_pool_settings
     """true: what a node pool says of its own disruption wins over these fields."""
+    min_values_policy: MinValuesPolicy = _KP.min_values_policy
+    """Where a pool's min_values cannot be had: no launch (Strict), or one with less variety (BestEffort)."""
     spot_to_spot: bool = _KP.spot_to_spot
     """Whether spot nodes may be replaced by cheaper spot nodes (feature gate SpotToSpotConsolidation)."""
     hazard_weight_h: float = Field(default=_KP.hazard_weight_h, ge=0, le=1e6)
@@ -274,6 +276,8 @@ class LearnedModel(StrictModel):
     """Weight of what was good on the training fleet against the workload's own past."""
     half_life_s: Duration = Field(default=_LEARNED.half_life_s, ge=3600, le=31_536_000)
     """Age at which a stretch of the past counts half."""
+    node_pools: bool = _LEARNED.node_pools
+    """true: instance types and consolidateAfter of Karpenter's node pools are chosen too; needs nodes of karpenter."""
 
     def build(self) -> spec.Learned:
         return spec.Learned(**other_fields(self))
@@ -330,6 +334,8 @@ class StackModel(StrictModel):
     def _replayable(self) -> StackModel:
         if self.learned is not None and (self.replay is not None or not isinstance(self.replicas, HpaModel)):
             raise InputError(None, "learned", self.learned.bundle, "moves HPAs: replicas of kind hpa, and no `replay:`")
+        if self.learned is not None and self.learned.node_pools and not isinstance(self.nodes, KarpenterModel):
+            raise InputError(None, "learned.node_pools", True, "sets fields of NodePools: give nodes of kind karpenter")
         if self.replay is not None and not isinstance(self.replicas, HpaModel):
             raise InputError(None, "replay", None, "changes HPAs: give replicas of kind hpa")
         return self

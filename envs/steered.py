@@ -8,10 +8,11 @@ import numpy as np
 
 from envs.cluster import ClusterSpec, Workload
 from envs.intent import violation_price
+from envs.node_set_points import node_base
 from envs.plain import Array
 from envs.scenario import Scenario
 from envs.set_point_action import ACTIONS, set_points
-from envs.stack import HpaBehavior, HpaMetric, HpaSpec, Learned, ScalingRules, Stack
+from envs.stack import HpaBehavior, HpaMetric, HpaSpec, Karpenter, Learned, ScalingRules, Stack
 
 
 def steerable(w: Workload) -> bool:
@@ -35,13 +36,17 @@ def prices_of(scenario: Scenario, base: float | None = None) -> Array:
 def steered(scenario: Scenario, stack: Stack, prices: Array) -> tuple[ClusterSpec, Stack]:
     """The cluster with each service's HPA written out at its tuned base, and the stack that runs it.
 
-    prices (W,): violation price of each workload. What is not a service keeps its scaler.
+    prices (W,): violation price of each workload. What is not a service keeps its scaler. Where the stack says so, its
+    node pools are narrowed too.
     """
     share, window = set_points(np.zeros((len(prices), len(ACTIONS))), prices)
     workloads = tuple(
         replace(w, hpa=rps_hpa(stack, w, share[i], window[i])) if steerable(w) else w
         for i, w in enumerate(scenario.cluster.workloads)
     )
-    return replace(scenario.cluster, workloads=workloads), replace(
-        stack, use_workload_hpa=True, per_workload=(), learned=stack.learned or Learned()
-    )
+    cluster = replace(scenario.cluster, workloads=workloads)
+    stack = replace(stack, use_workload_hpa=True, per_workload=(), learned=stack.learned or Learned())
+    if stack.learned.node_pools and isinstance(stack.nodes, Karpenter):  # type: ignore[union-attr]
+        cluster, nodes = node_base(cluster, stack.nodes, prices)
+        stack = replace(stack, nodes=nodes)
+    return cluster, stack

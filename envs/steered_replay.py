@@ -14,14 +14,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.load_past import LoadPast
-from envs.observation import RowSignals, RowSpec, encode_rows, row_spec
+from envs.observation import AUTOSCALING, LOAD_PART, REPLICA_PART, RowSignals, RowSpec, encode_rows, row_spec
 from envs.plain import Array
 from envs.replay_run import ReplayRun, Rows
-from envs.set_point_action import LONGEST_S, base_set_points, set_points
+from envs.set_point_action import LONGEST_S, base_set_points, moved
 from envs.stack import HpaBehavior, HpaSpec, ScalingRules
 
 MINUTE_S = 60.0
 Act = Callable[[NDArray[np.float32]], NDArray[np.float64]]
+# Where the encoder's parts go: rows of one workload share its load, and what is left does not change while it runs.
+LOAD_AT, REPLICAS_AT = ([AUTOSCALING.index(name) for name in part] for part in (LOAD_PART, REPLICA_PART))
+FIXED = tuple(name for name in AUTOSCALING if name not in (*LOAD_PART, *REPLICA_PART))
+FIXED_AT = [AUTOSCALING.index(name) for name in FIXED]
 
 
 class SteeredReplay:
@@ -41,20 +45,25 @@ class SteeredReplay:
         self._cases = [replace(r, settings=(_roomy(r.settings[0]),) * (V * B), beliefs=spread) for r in rows]
         self._run: ReplayRun | None = None
         self._spec = row_spec([r.workload for r in rows for _ in range(V * B)])
+        self._workloads = row_spec([r.workload for r in rows])
         self._told = np.repeat(told.ravel(), B)
         self._scaling = np.broadcast_to(scaling[None, :, None], self.shape).ravel()
-        share, self._window_s = base_set_points(self._told)
-        self._share = share * self._scaling
+        self._base = base_set_points(self._told)
+        self._share, self._window_s = self._base[0] * self._scaling, self._base[1].copy()
+        self._fixed = encode_rows(_unseen(len(self._told), violation_price=self._told), self._spec, FIXED).T
         self._past = LoadPast(W)
         self._minute, self._bad, self._offered = 0, np.zeros(W * V * B), np.zeros(W)
-        self._rows, self._spec_of_rows = np.arange(W * V * B), self._spec  # those that are run
         self._live = np.ones((W, V), np.bool_)
+        self.keep(self._live)
 
     def keep(self, live: NDArray[np.bool_]) -> None:
         """Run only these variants (W, V) from now on; what was dropped does not come back."""
         self._live = self._live & live
         self._rows = np.flatnonzero(np.repeat(self._live.ravel(), self.shape[2]))
         self._spec_of_rows = RowSpec(*(column[self._rows] for column in self._spec))
+        self._workload = self._rows // (self.shape[1] * self.shape[2])
+        self._observed = np.empty((len(AUTOSCALING), len(self._rows)), np.float32)
+        self._observed[FIXED_AT] = self._fixed[:, self._rows]
 
     def advance(self, rates: Array) -> tuple[Array, Array]:
         """(minutes, W) measured requests/s, oldest first: (dollars, bad requests), each (W, V, B)."""
@@ -71,8 +80,8 @@ class SteeredReplay:
             self._run = ReplayRun(cases, tick_s=self._tick_s, seed=self._seed)
         elif self._minute % self._every == 0:
             rows = self._rows
-            action = self._act(encode_rows(self._signals(self._run, rows), self._spec_of_rows))
-            self._share[rows], self._window_s[rows] = set_points(action, self._told[rows], self._scaling[rows])
+            base = self._base[0][rows], self._base[1][rows]
+            self._share[rows], self._window_s[rows] = moved(base, self._act(self._encode()), self._scaling[rows])
         W = self.shape[0]
         self._run.live[...] = np.repeat(self._live, self.shape[2], axis=1)
         self._run.steer(self._share.reshape(W, -1), self._window_s.reshape(W, -1))
@@ -83,22 +92,36 @@ class SteeredReplay:
         self._bad, self._offered = spent.bad.ravel(), rates * MINUTE_S
         return spent.usd.reshape(self.shape), spent.bad.reshape(self.shape)
 
-    def _signals(self, run: ReplayRun, rows: NDArray[np.intp]) -> RowSignals:
-        workload = rows // (self.shape[1] * self.shape[2])
-        replicas, ready, starting = (np.asarray(x.ravel()[rows], np.float64) for x in run.counts)
-        offered = self._offered[workload]
-        return RowSignals(
+    def _encode(self) -> NDArray[np.float32]:
+        """(rows, len(AUTOSCALING)), as `encode_rows` of whole rows; each load is encoded once."""
+        load = _unseen(self.shape[0], offered_rps=self._offered / MINUTE_S, past_rps=self._past.read())
+        self._observed[LOAD_AT] = encode_rows(load, self._workloads, LOAD_PART).T[:, self._workload]
+        self._observed[REPLICAS_AT] = encode_rows(self._replicas(), self._spec_of_rows, REPLICA_PART).T
+        return self._observed.T
+
+    def _replicas(self) -> RowSignals:
+        assert self._run is not None
+        rows = self._rows
+        replicas, ready, starting = (np.asarray(x.ravel()[rows], np.float64) for x in self._run.counts)
+        offered = self._offered[self._workload]
+        share = np.minimum(self._bad[rows] / np.maximum(offered, 1e-9), 1.0)
+        return _unseen(
+            len(rows),
             offered_rps=offered / MINUTE_S,
-            past_rps=self._past.read()[workload],
             ready=ready,
             desired=replicas,
             starting=starting,
-            pending=np.zeros(len(ready)),
-            error_share=np.where(offered > 0.0, np.minimum(self._bad[rows] / np.maximum(offered, 1e-9), 1.0), np.nan),
-            hpa_target=self._share[rows] * self._spec.capacity_rps[rows],
+            pending=np.zeros(len(rows)),
+            error_share=np.where(offered > 0.0, share, np.nan),
+            hpa_target=self._share[rows] * self._spec_of_rows.capacity_rps,
             window_down_s=self._window_s[rows],
-            violation_price=self._told[rows],
         )
+
+
+def _unseen(n: int, **seen: Array) -> RowSignals:
+    """Rows of which only this was measured."""
+    nothing = np.full(n, np.nan)
+    return RowSignals(**{name: seen.get(name, nothing) for name in RowSignals._fields})
 
 
 def _roomy(spec: HpaSpec) -> HpaSpec:

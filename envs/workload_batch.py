@@ -131,8 +131,12 @@ class WorkloadBatch:
 
         told: the violation price whose base is moved; default each row's own.
         """
-        self.share, self.window_s = set_points(action, self.prices if told is None else told, scaling)
-        self._write()
+        return self.hold(*set_points(action, self.prices if told is None else told, scaling))
+
+    def hold(self, share: Array, window_s: Array) -> Terms:
+        """The same at explicit set-points (N,): share of a replica's capacity, scale-down window."""
+        self.share, self.window_s = share, window_s
+        write_set_points(self.sim, self.shape, share * self.spec.capacity_rps, window_s)
         self.run_period()
         return self._terms()
 
@@ -162,14 +166,6 @@ class WorkloadBatch:
             "nodes": float(self.sim.arrays.clock.live_nodes[b].sum()),
         }
 
-    def _write(self) -> None:
-        """As `envs.sim.exchange.apply_plan` would, for all rows at once: targets are held in milli-requests/s."""
-        B, W = self.shape
-        hpa = self.sim.arrays.hpa
-        milli = np.maximum(np.rint(self.share * self.spec.capacity_rps * 1000.0), 1.0)
-        hpa.metric["target"][:, :W, 0] = milli.reshape(B, W)
-        hpa.spec["window_down_us"][:, :W] = np.rint(self.window_s * 1e6).reshape(B, W)
-
     def _arrivals(self, n: int) -> Array:
         """(B, n, W) of the next ticks; made in blocks ahead."""
         at = self.sim.tick - self._ahead_at
@@ -189,6 +185,13 @@ class WorkloadBatch:
         bad = sum(work[:, k] for k in BAD).ravel()  # type: ignore[union-attr]
         cost = usd / self.ideal_usd + self.prices * bad / self.mean_offered
         return Terms(usd, work[:, f.OFFERED].ravel(), bad, cost)
+
+
+def write_set_points(sim: ClusterSim, shape: tuple[int, int], target_rps: Array, window_s: Array) -> None:
+    """As `envs.sim.exchange.apply_plan` would, for all rows at once: targets are held in milli-requests/s."""
+    W, hpa = shape[1], sim.arrays.hpa
+    hpa.metric["target"][:, :W, 0] = np.maximum(np.rint(target_rps * 1000.0), 1.0).reshape(shape)
+    hpa.spec["window_down_us"][:, :W] = np.rint(window_s * 1e6).reshape(shape)
 
 
 def _rows(values: Any, width: int) -> Array:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from envs.bound import Served
+from envs.bound import Served, defect, is_broken
 from envs.scenario import Scenario
 from optimizer.grid import Cell
 
@@ -103,6 +103,23 @@ def served_of(workloads: pd.DataFrame) -> Served:
     """The service level that a cell attained; its table has one line per workload, in the cluster's order."""
     columns = [workloads[name].to_numpy(float) for name in ("offered", "good", "bad")]
     return Served(*columns)
+
+
+def without_broken(bounds: pd.DataFrame, hourly: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """(bounds with NaN in place of those that are above what their own cell paid, a line for each of these).
+
+    hourly: of every cell, with its row, stack, variation, seed and usd. A bound above a bill is said, never shown as a
+    negative distance or averaged away.
+    """
+    paid = hourly.groupby(["row", "seed"])["usd"].sum().to_dict()
+    names = hourly.drop_duplicates("row").set_index("row")[["stack", "variation"]].astype(str).agg(" ".join, axis=1)
+    usd, lines = bounds["usd"].copy(), []
+    for row, seed, least in bounds[["row", "seed", "usd"]].to_numpy(float).tolist():
+        bill = float(paid[int(row), int(seed)])
+        if is_broken(least, bill):
+            lines.append(defect(f"{str(names[int(row)]).strip()}, seed {int(seed)}", least, bill))
+            usd[bounds["row"] == row] = np.nan
+    return bounds.assign(usd=usd), tuple(lines)
 
 
 def add_bounds(table: pd.DataFrame, bounds: pd.DataFrame) -> pd.DataFrame:

@@ -9,14 +9,14 @@ docs/guides/evaluate.md describes the protocol and every figure.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from envs.errors import InputError
 from envs.stack import ScheduleSpec, Stack, StaticReplicas
 from envs.stack_file import load_stack
 from optimizer.evaluate_cases import JUDGED_DAYS, KINDS, Cases, Kind
-from optimizer.evaluate_grid import Plan, Progress, add_bounds, run_all
+from optimizer.evaluate_grid import Plan, Progress, add_bounds, broken_bounds, run_all
 from optimizer.evaluate_results import View, view_of
 from optimizer.evaluate_store import RUNS, RunFile, about, claim_folder
 from optimizer.evaluate_sweep import SETTINGS, sweep_of
@@ -83,6 +83,8 @@ def evaluate(
     run_all(plan, runs, jobs=jobs, progress=progress)
     if bound:
         add_bounds(plan, runs, progress)
+        plan = replace(plan, cases=replace(cases, notes=(*cases.notes, *broken_bounds(plan, runs))))
+        plan = replace(plan, cases=replace(cases, notes=(*cases.notes, *broken_bounds(plan, runs))))
     names = list(stacks)
     pairs = tuple((a, b) for a in names for b in names if a != b)
     views = {kind: view for kind in KINDS if (view := view_of(plan, runs, kind, pairs=pairs)) is not None}

@@ -96,6 +96,19 @@ def _results(tasks: Sequence[_Task], jobs: int, runs: RunFile) -> Iterator[tuple
                 _keep(runs, task, future.result())
 
 
+def broken_bounds(plan: Plan, runs: RunFile) -> list[str]:
+    """A line for each bound that is above what its policy paid; its figure is left out of the results."""
+    from envs.bound import defect, is_broken
+
+    lines = []
+    for case in plan.cases.cases:
+        for policy in plan.policies:
+            usd, paid = runs.bounds.get((case.key, policy)), runs.known[case.key, policy, 0].outcome.node_usd
+            if usd is not None and is_broken(usd, paid):
+                lines.append(defect(f"{policy} on {case.key}", usd, paid))
+    return lines
+
+
 def add_bounds(plan: Plan, runs: RunFile, progress: Progress | None = None) -> None:
     """The lower bound of each case at the service level of each policy's own setting."""
     from optimizer.evaluate_bound import bounds_of

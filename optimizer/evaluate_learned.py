@@ -32,10 +32,13 @@ TOLD, SCALING = (np.array(column) for column in zip(*VARIANTS, strict=True))
 
 
 def one_batch(case: Case, stacks: Sequence[Stack]) -> bool:
-    """Whether these are settings of one stack that differ in the violation price alone, on services only."""
+    """Whether these are settings of one stack that differ in the violation price alone, on services only, and with
+    sound telemetry: what each makes of garbage depends on the replicas that it has."""
     bare = {replace(s, learned=replace(s.learned, violation_price=None)) for s in stacks if s.learned is not None}
     services = all(w.kind == "service" for w in case.scenario.cluster.workloads)
-    return services and len(bare) == 1 and all(s.learned is not None and s.learned.period_s == MINUTE_S for s in stacks)
+    sound = not any(f.kind.startswith("telemetry") for f in case.scenario.faults)
+    alike = len(bare) == 1 and services and sound
+    return alike and all(s.learned is not None and s.learned.period_s == MINUTE_S for s in stacks)
 
 
 def run_settings(case: Case, stacks: Sequence[Stack]) -> list[tuple[Judged, int, float]]:

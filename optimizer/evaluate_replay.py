@@ -71,8 +71,8 @@ class Choir:
     def _listen(self, rates: F8) -> None:
         began = time.perf_counter()
         for together in zip(*(c.stretches(rates) for c in self.controls), strict=True):
-            for control, arrivals in zip(self.controls, together, strict=True):
-                control.replay(arrivals)
+            for control, stretch in zip(self.controls, together, strict=True):
+                control.replay(stretch)
         self._heard.append(rates)
         self._plans.append([control.plan() for control in self.controls])
         self.seconds += time.perf_counter() - began

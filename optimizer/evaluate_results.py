@@ -14,10 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from envs.bound import is_broken
+from envs.interquartile import interquartile_mean
 from optimizer.evaluate_cases import Case, Kind
 from optimizer.evaluate_grid import Plan
 from optimizer.evaluate_run import Run
-from optimizer.evaluate_statistics import Draws, Estimate, improvement, interquartile_mean
+from optimizer.evaluate_statistics import Draws, Estimate, improvement
 from optimizer.evaluate_store import RunFile
 from optimizer.frontier import F8, Frontier, cheapest_no_worse, cost_at, frontier, why_no_overlap
 
@@ -185,7 +187,8 @@ def _above(m: Measured, draws: Draws, policy: str) -> Estimate:
     found = m.bounds[policy]
     if len(found) != len(m.runs[policy]):
         return Estimate(float("nan"))
-    ratios = np.array([usd / bound - 1.0 if bound > 0 else np.nan for usd, bound in found])
+    shown = [bound > 0 and not is_broken(bound, usd) for usd, bound in found]
+    ratios = np.array([usd / bound - 1.0 if ok else np.nan for ok, (usd, bound) in zip(shown, found, strict=True)])
     return draws.estimate(draws.pooled(ratios.reshape(len(m.units), m.seeds)))
 
 

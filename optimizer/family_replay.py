@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from envs.plain import Array
 from envs.replay_run import Rows
 from envs.steered_replay import MINUTE_S, SteeredReplay
+from optimizer.measured_past import alike
 from policies import replay as rule
 from policies.family import told_prices, variant_scalings
 from policies.learned import Actor, answer
@@ -51,19 +52,25 @@ class FamilyReplay:
         self.past = rule.no_past(*self.run.shape)
         self.live = [np.ones(self.run.shape[:2], np.bool_) for _ in prices]
 
-    def extend(self, rates: Array) -> None:
+    def extend(self, rates: Array, measured: NDArray[np.bool_] | None = None) -> None:
         """(minutes, W) measured requests/s join the past, oldest first; the field is halved where that is due.
 
+        measured (minutes, W): False where a rate only stands in for one; it is run, and nothing is learnt from it.
         A setting drops the worse half of its variants after 2, 4 and 8 days; those that every setting has dropped
         are not run any more.
         """
-        usd, bad = self.run.advance(rates)
-        offered, before = rates.sum(axis=0) * MINUTE_S, self.past.seconds
-        new = rule.Past(usd, bad, offered * self.ideal_usd, offered, len(rates) * MINUTE_S)
-        self.past = rule.later(self.past, new, half_life_s=self.half_life_s)
+        known, before = np.ones(rates.shape, np.bool_) if measured is None else measured, self.past.seconds
+        for minutes in alike(known):
+            self._learn(rates[minutes], known[minutes.start])
         for _ in range(rule.due_halvings(before, self.past.seconds)):
             self.live = [rule.halve(self._score(s, self.prices[s]), self.live[s]) for s in range(len(self.prices))]
             self.run.keep(np.logical_or.reduce(self.live))
+
+    def _learn(self, rates: Array, measured: NDArray[np.bool_]) -> None:
+        usd, bad = self.run.advance(rates)
+        offered, counts = rates.sum(axis=0) * MINUTE_S * measured, measured[:, None, None]
+        new = rule.Past(usd * counts, bad * counts, offered * self.ideal_usd, offered, len(rates) * MINUTE_S)
+        self.past = rule.later(self.past, new, half_life_s=self.half_life_s)
 
     def choice(self, multiplier: Array | float = 1.0, setting: int = 0) -> NDArray[np.int64]:
         """(W,) index into VARIANTS: least log loss over the workload's best, plus the prior.

@@ -24,6 +24,7 @@ from envs.replay_run import Price, ReplayRun, Rows, cheapest
 from envs.scenario import Scenario
 from envs.setpoints import SetPoint, candidates, fleet_regret, of_today, why_not
 from envs.stack import HpaSpec, KedaSpec, Stack
+from optimizer.measured_past import alike, measured_steps
 from policies import replay as rule
 
 F8 = NDArray[np.float64]
@@ -216,10 +217,14 @@ def _blocks(jobs: Sequence[_Job]) -> Iterator[list[_Job]]:
             yield same[at : at + BLOCK]
 
 
+def _start_s(job: _Job) -> float:
+    """When the last `days` of its measurements begin."""
+    return float(job.series.time_s[-1] + job.series.step_s - job.days * DAY_S)
+
+
 def _curve(job: _Job) -> tuple[F8, F8]:
     """The last `days` of the measured load, held at its ends to whole days."""
-    time, value = job.series.time_s, job.series.offered_rps
-    start = time[-1] + job.series.step_s - job.days * DAY_S
+    time, value, start = job.series.time_s, job.series.offered_rps, _start_s(job)
     kept = time > start + 1e-6
     inside = np.interp(start, time, value)
     out_time = np.concatenate([[start], time[kept], [start + job.days * DAY_S]])
@@ -236,8 +241,10 @@ def _replay_block(jobs: list[_Job], scenario: Scenario, options: Options, thread
     demand = demand_of(curves, names, tick_s=tick_s, noise=scenario.noise, seed=seed)
     state = _Block(jobs, options, tick_s=tick_s, seed=seed, first_rps=[float(value[0]) for _, value in curves])
     ticks = round(DAY_S / tick_s)
+    measured = np.stack([measured_steps(j.series, _start_s(j), tick_s, j.days * ticks) for j in jobs], axis=1)
     for day in range(jobs[0].days):
-        state.day(demand.arrivals(day * ticks, min(ticks, demand.last_tick - day * ticks))[0], threads)
+        arrivals = demand.arrivals(day * ticks, min(ticks, demand.last_tick - day * ticks))[0]
+        state.day(arrivals, measured[day * ticks :][: len(arrivals)], threads)
         yield None
     yield from state.outcomes()
 
@@ -277,19 +284,27 @@ class _Block:
         self.offered: list[F8] = []
         self.choices: list[NDArray[np.int64]] = [np.zeros(len(jobs), np.int64)]
 
-    def day(self, arrivals: F8, threads: int) -> None:
-        """One more stretch of load, (n, W) requests per tick."""
-        spent = self.run.advance(arrivals, threads=threads)
-        usd, bad = spent.usd.reshape(self.shape), spent.bad.reshape(self.shape)
-        offered = arrivals.sum(axis=0)
+    def day(self, arrivals: F8, measured: NDArray[np.bool_], threads: int) -> None:
+        """One more day of load, (n, W) requests per tick, and which of it was measured (n, W).
+
+        Its dollars are those of the whole day; what is learnt from is what was measured.
+        """
+        usd, bad, before = np.zeros(self.shape), np.zeros(self.shape), self.past.seconds
+        for ticks in alike(measured):
+            stretch = arrivals[ticks]
+            spent = self.run.advance(np.ascontiguousarray(stretch), threads=threads)
+            new_usd, new_bad = spent.usd.reshape(self.shape), spent.bad.reshape(self.shape)
+            usd, bad = usd + new_usd, bad + new_bad
+            counts, each = measured[ticks.start], measured[ticks.start][:, None, None]
+            offered = stretch.sum(axis=0) * counts
+            new = rule.Past(
+                new_usd * each, new_bad * each, offered * self.ideal_usd, offered, len(stretch) * self.tick_s
+            )
+            self.past = rule.later(self.past, new, half_life_s=self.options.half_life_s)
         dropped = ~self.live
         self.usd.append(np.where(dropped, np.nan, usd[:, :, self.middle]))
         self.bad.append(np.where(dropped, np.nan, bad[:, :, self.middle]))
-        self.offered.append(offered)
-        seconds = len(arrivals) * self.tick_s
-        new = rule.Past(usd, bad, offered * self.ideal_usd, offered, seconds)
-        before = self.past.seconds
-        self.past = rule.later(self.past, new, half_life_s=self.options.half_life_s)
+        self.offered.append(arrivals.sum(axis=0))
         for _ in range(rule.due_halvings(before, self.past.seconds) if self.options.halving else 0):
             self.live = rule.halve(self.score(), self.live, keep=(0,))
             self.run.live[...] = np.repeat(self.live, self.shape[2], axis=1)

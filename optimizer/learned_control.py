@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from envs.action import Plan
 from envs.cluster import ClusterSpec
@@ -69,7 +70,8 @@ class LearnedControl:
         self.burn = no_burn(len(cluster.workloads))
         self._last = np.zeros(len(cluster.workloads))
         self._seed = seed
-        self._waiting: list[Array] = []
+        self._waiting: list[Array] = []  # rates that replay has not seen yet
+        self._measured: list[NDArray[np.bool_]] = []  # of each of them, whether it was measured
         self._chosen_at = -np.inf
         self._begun = False
 
@@ -86,6 +88,7 @@ class LearnedControl:
             self._last = np.where(np.isnan(row), self._last, row)
             self.past.push(row)
             self._waiting.append(self._last)
+            self._measured.append(~np.isnan(row))
         if self.replay is not None and time_s - self._chosen_at >= self.options.every_s:
             self._choose(time_s)
         snapshot = replace(look(), past_rps=self.past.read())
@@ -105,13 +108,14 @@ class LearnedControl:
         demand = Demand.pack([self.scenario], [self._seed])
         self.past.extend(past_rates(demand, [self.scenario], KEPT_MIN))
         self._waiting += recalled(self.scenario, self.options.backfill_s)
+        self._measured += [np.ones(len(row), np.bool_) for row in self._waiting]
 
     def _choose(self, time_s: float) -> None:
         """Each workload's variant for the next hour, into the policy's memory."""
         assert self.replay is not None
         if self._waiting:
-            self.replay.extend(np.stack(self._waiting)[:, self.who])
-            self._waiting = []
+            self.replay.extend(np.stack(self._waiting)[:, self.who], np.stack(self._measured)[:, self.who])
+            self._waiting, self._measured = [], []
         self._chosen_at = time_s
         if self.options.burn:
             self.burn = moved(self.burn, self.slo)

@@ -20,7 +20,7 @@ from typing import Any
 from envs.errors import InputError
 from envs.nearest import did_you_mean
 from optimizer.gates import Gate
-from policies.bundle import MODEL_MAX_BYTES, Bundle, bundle_from, read_inside
+from policies.bundle import MODEL_MAX_BYTES, Bundle, bundle_from, forecaster_inside, read_inside
 from policies.manifest import MANIFEST_FILE, MANIFEST_MAX_BYTES, MODEL_FILE
 from policies.mlflow_uri import artifact_location, quiet_mlflow, tracking_uri
 
@@ -106,11 +106,12 @@ class Registry:
                 folder = Path(download_artifacts(artifact_uri=uri, dst_path=place, tracking_uri=self.uri))
             manifest = read_inside(folder, MANIFEST_FILE, MANIFEST_MAX_BYTES)
             model = read_inside(folder, MODEL_FILE, MODEL_MAX_BYTES)
+            forecaster = forecaster_inside(folder)
         for field, data in ((MANIFEST_SHA, manifest), (SHA, model)):
             real = hashlib.sha256(data).hexdigest()
             if version.tags.get(field) != real:
                 raise InputError(version.ref, field, real[:12], "is not what was registered; do not use this version")
-        return bundle_from(manifest, model, version.ref)
+        return bundle_from(manifest, model, version.ref, forecaster)  # its checksum is in the manifest
 
     def add(self, bundle: Bundle, name: str) -> Version:
         """Register a bundle as the newest version of `name`, and as its challenger."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,7 @@ from envs.snapshot import Snapshot
 from envs.stack import HpaMetric, Stack
 from envs.timeline import Rollout, Sink
 from optimizer.from_history import LEAST_GAIN, hpa_today
-from optimizer.measured_past import backfill
+from optimizer.measured_past import alike, backfill
 from policies import replay as rule
 
 F8 = NDArray[np.float64]
@@ -37,6 +37,13 @@ class Replaying(Protocol):
     live: NDArray[np.bool_]
 
     def advance(self, arrivals: F8) -> Spent: ...
+
+
+class Stretch(NamedTuple):
+    """What is replayed next. Load that was not measured goes on as it was, but nothing is learnt from it."""
+
+    arrivals: F8  # (n, W) requests per tick
+    measured: NDArray[np.bool_]  # (W,)
 
 
 Replays = Callable[..., Replaying]
@@ -108,18 +115,24 @@ class ReplayControl:
         """The plan for the next hour. At the first call the past before time 0 is replayed."""
         if not self.who:
             return None
-        for arrivals in self.stretches(rates):
-            self.replay(arrivals)
+        for stretch in self.stretches(rates):
+            self.replay(stretch)
         return self.plan()
 
-    def stretches(self, rates: F8) -> list[F8]:
-        """(n, W) requests per tick to replay next, oldest first: at first the past, then what was measured since."""
-        out = []
+    def stretches(self, rates: F8) -> list[Stretch]:
+        """What to replay next, oldest first: at first the past, then what was measured since; cut where some
+        workload's measurements stop or go on."""
+        out, everyone = [], np.ones(len(self.who), np.bool_)
         if self._run is None:
-            out = [arrivals[:, self.who] for arrivals in backfill(self.scenario, self.options.backfill_s)]
-        if len(rates):
-            ticks = max(round(60.0 / self._tick_s), 1)
-            out.append(np.repeat(self._known(rates[:, self.who]) * self._tick_s, ticks, axis=0))
+            past = backfill(self.scenario, self.options.backfill_s)
+            out = [Stretch(arrivals[:, self.who], everyone) for arrivals in past]
+        if not len(rates):
+            return out
+        measured = ~np.isnan(rates[:, self.who])
+        ticks = max(round(60.0 / self._tick_s), 1)
+        known = self._known(rates[:, self.who]) * self._tick_s
+        for minutes in alike(measured):
+            out.append(Stretch(np.repeat(known[minutes], ticks, axis=0), measured[minutes.start]))
         return out
 
     def _known(self, rates: F8) -> F8:
@@ -130,15 +143,16 @@ class ReplayControl:
             self._last = out[i]
         return out
 
-    def replay(self, arrivals: F8) -> None:
-        """(n, W) requests per tick join the past."""
+    def replay(self, stretch: Stretch) -> None:
+        """A stretch joins the past."""
+        arrivals, measured = stretch
         if self._run is None:
             first = arrivals[0] / self._tick_s
             rows = [replace(r, first_rps=float(rps)) for r, rps in zip(self._rows, first, strict=True)]
             self._run = self._replays(rows, tick_s=self._tick_s, seed=self._seed)
         spent = self._run.advance(arrivals)
-        offered = arrivals.sum(axis=0)
-        usd, bad = spent.usd.reshape(self.shape), spent.bad.reshape(self.shape)
+        offered, counts = arrivals.sum(axis=0) * measured, measured[:, None, None]
+        usd, bad = spent.usd.reshape(self.shape) * counts, spent.bad.reshape(self.shape) * counts
         new = rule.Past(usd, bad, offered * self.ideal_usd, offered, len(arrivals) * self._tick_s)
         before = self.past.seconds
         self.past = rule.later(self.past, new, half_life_s=self.options.half_life_s)

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from envs.cluster import InstanceType, NodePool, Workload
 from envs.load_preview import load_preview, sparkline
+from envs.min_values import unmet_min_values
 from envs.quantities import (
     format_cpu,
     format_duration,
@@ -136,7 +137,7 @@ def _pools(pools: Sequence[NodePool], types: dict[str, InstanceType]) -> Table:
 
 
 def _remarks(scenario: Scenario, traces: Traces) -> list[str]:
-    """Gaps that were bridged, values still marked as guesses, SLOs that nothing can meet."""
+    """Gaps that were bridged, values still marked as guesses, SLOs and minValues that nothing can meet."""
     remarks = []
     gaps = Counter({trace.source.name: len(trace.gaps) for trace in traces.values() if trace.gaps})
     for name, count in gaps.items():
@@ -146,7 +147,7 @@ def _remarks(scenario: Scenario, traces: Traces) -> list[str]:
         guesses = sum("# guess" in line and not line.lstrip().startswith("#") for line in lines)
         if guesses:
             remarks.append(f"{_count(guesses, 'value')} marked # guess")
-    return remarks + unreachable_slos(scenario.cluster)
+    return remarks + unreachable_slos(scenario.cluster) + unmet_min_values(scenario.cluster)
 
 
 def _count(number: float, noun: str) -> str:

@@ -193,10 +193,11 @@ def _ahead(cells: Sequence[Cell]) -> Ahead:
 
 
 def _with_bounds(result: WhatIf, store: CellStore, ahead: Ahead, watch: _Watch) -> WhatIf:
-    from optimizer.bound import add_bounds, bounds_of
+    from optimizer.bound import add_bounds, bounds_of, without_broken
 
-    bounds = bounds_of(store, ahead, tell=watch.bound)
-    return replace(result, table=add_bounds(result.table, bounds))
+    bounds, defects = without_broken(bounds_of(store, ahead, tell=watch.bound), result.hourly)
+    about = replace(result.about, notes=(*result.about.notes, *defects))
+    return replace(result, table=add_bounds(result.table, bounds), about=about)
 
 
 def _compile_once() -> None:

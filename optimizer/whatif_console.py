@@ -41,6 +41,7 @@ COLUMNS = (
     _Column("pods/h", lambda r: f"{r.pods_started_per_h:,.1f}", 112),
     _Column("nodes/h", lambda r: f"{r.nodes_added_per_h:,.1f}", 120),
 )
+ERROR = "error: "  # starts a note that says that the program is wrong
 KEY = (
     "good: requests answered in time. SLOs: workloads that met theirs. CPU used: of what nodes can allocate. "
     "pods/h, nodes/h: started an hour. saving: against the first row, 95 % interval over days and seeds."
@@ -137,7 +138,7 @@ def parts_table(frame: pd.DataFrame, label: str, table: pd.DataFrame, width: int
 
 def _print_notes(result: WhatIf, console: Console) -> None:
     about = result.about
-    lines = [f"note: {note}" for note in about.notes]
+    lines = [note if note.startswith(ERROR) else f"note: {note}" for note in about.notes]
     unreachable = dict.fromkeys(name for found in about.unreachable_slos.values() for name in found)
     if unreachable:
         lines.append(f"no number of replicas meets the SLO of: {names(list(unreachable))}")
@@ -151,4 +152,4 @@ def _print_notes(result: WhatIf, console: Console) -> None:
         lines.append("an SLO counts as met when it is met in most of the seeds")
     console.print()
     for line in lines:
-        console.print(Text(line, style="dim"))
+        console.print(Text(line, style="bold red" if line.startswith(ERROR) else "dim"))

@@ -16,6 +16,7 @@ import numpy as np
 
 from envs.errors import InputError
 from policies.manifest import (
+    FORECASTER_FILE,
     INPUT,
     MANIFEST_FILE,
     MANIFEST_MAX_BYTES,
@@ -23,6 +24,7 @@ from policies.manifest import (
     OUTPUT,
     FeatureLike,
     Manifest,
+    ModelFile,
     observation_hash,
     parse_manifest,
 )
@@ -43,17 +45,19 @@ OPERATORS = frozenset({
 
 @dataclass(frozen=True)
 class Bundle:
-    """A checked bundle. source: where it came from, for messages. model, text: the bytes of the two files."""
+    """A checked bundle. source: where it came from, for messages. model, text, forecaster: the bytes of its files."""
 
     source: str
     manifest: Manifest
     model: bytes
     text: bytes
+    forecaster: bytes | None = None
 
     @property
     def files(self) -> dict[str, bytes]:
         """Byte for byte as they were read."""
-        return {MODEL_FILE: self.model, MANIFEST_FILE: self.text}
+        optional = {} if self.forecaster is None else {FORECASTER_FILE: self.forecaster}
+        return {MODEL_FILE: self.model, MANIFEST_FILE: self.text, **optional}
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -82,17 +86,46 @@ def read_bundle(path: Path | str) -> Bundle:
             folder, "bundle", None, f"no such folder; a bundle is one with {MANIFEST_FILE} and {MODEL_FILE}"
         )
     manifest = read_inside(folder, MANIFEST_FILE, MANIFEST_MAX_BYTES)
-    return bundle_from(manifest, read_inside(folder, MODEL_FILE, MODEL_MAX_BYTES), str(folder))
+    model = read_inside(folder, MODEL_FILE, MODEL_MAX_BYTES)
+    return bundle_from(manifest, model, str(folder), forecaster_inside(folder))
 
 
-def bundle_from(manifest: bytes, model: bytes, source: str) -> Bundle:
+def bundle_from(manifest: bytes, model: bytes, source: str, forecaster: bytes | None = None) -> Bundle:
     """The bundle in these bytes, fully checked but for `check_fits`. Raises InputError."""
     parsed = parse_manifest(manifest, f"{source}/{MANIFEST_FILE}")
-    _check_file(parsed, model, source)
-    _check_graph(parsed, model, f"{source}/{MODEL_FILE}")
-    bundle = Bundle(source, parsed, model, manifest)
-    _check_session(bundle, f"{source}/{MODEL_FILE}")
+    part, file = parsed.forecaster, f"{source}/{FORECASTER_FILE}"
+    if (part is None) != (forecaster is None):
+        mend = "is missing; export the bundle again" if part else "is not in the manifest; remove it"
+        raise InputError(file, "file", None, mend)
+    _check_model(parsed.model, MODEL_FILE, model, source)
+    bundle = Bundle(source, parsed, model, manifest, forecaster)
+    ranges = parsed.observation.features
+    corners = [[f.low for f in ranges], [f.high for f in ranges], [f.seen_low for f in ranges]]
+    _check_session(model, corners, len(bundle.actions), f"{source}/{MODEL_FILE}")
+    if part and forecaster is not None:
+        _check_forecaster(part.model, part.spec_hash, forecaster, source)
     return bundle
+
+
+def _check_forecaster(stated: ModelFile, spec_hash: str, model: bytes, source: str) -> None:
+    """Under the same rules as the policy, and made to read and say what this version's would."""
+    from policies.forecast import FORECAST, INPUTS, QUANTILES
+
+    wanted = observation_hash((*INPUTS, *FORECAST))
+    if spec_hash != wanted:
+        raise InputError(
+            f"{source}/{MANIFEST_FILE}", "forecaster.spec_hash", spec_hash[:12],
+            f"this Trimtab's forecasters read and say {wanted[:12]}; train again, or use the Trimtab that made it",
+        )  # fmt: skip
+    _check_model(stated, FORECASTER_FILE, model, source)
+    corners = [[f.low for f in INPUTS], [f.high for f in INPUTS], [0.0 for _ in INPUTS]]
+    _check_session(model, corners, len(QUANTILES), f"{source}/{FORECASTER_FILE}")
+
+
+def forecaster_inside(folder: Path) -> bytes | None:
+    """The folder's forecaster.onnx, if it has one."""
+    there = (folder / FORECASTER_FILE).exists() or (folder / FORECASTER_FILE).is_symlink()
+    return read_inside(folder, FORECASTER_FILE, MODEL_MAX_BYTES) if there else None
 
 
 def check_fits(bundle: Bundle, *, features: Sequence[FeatureLike], actions: Sequence[str]) -> None:
@@ -141,30 +174,28 @@ def read_inside(folder: Path, name: str, most: int) -> bytes:
     return data
 
 
-def _check_file(manifest: Manifest, model: bytes, source: str) -> None:
-    file, stated = f"{source}/{MANIFEST_FILE}", manifest.model
-    if stated.file != MODEL_FILE:
-        raise InputError(file, "model.file", stated.file, f"must be {MODEL_FILE}, beside the manifest")
+def _check_model(stated: ModelFile, name: str, model: bytes, source: str) -> None:
+    """Size, checksum and graph of one of the bundle's networks."""
+    manifest, file = f"{source}/{MANIFEST_FILE}", f"{source}/{name}"
+    if stated.file != name:
+        raise InputError(manifest, "model.file", stated.file, f"must be {name}, beside the manifest")
     if len(model) > MODEL_MAX_BYTES:
-        raise InputError(f"{source}/{MODEL_FILE}", "size", len(model), f"is more than {MODEL_MAX_BYTES:,} bytes")
+        raise InputError(file, "size", len(model), f"is more than {MODEL_MAX_BYTES:,} bytes")
     real = hashlib.sha256(model).hexdigest()
     if stated.sha256 != real or stated.bytes != len(model):
         raise InputError(
-            f"{source}/{MODEL_FILE}", "sha256", real[:12],
+            file, "sha256", real[:12],
             f"the manifest says {stated.sha256[:12]}, {stated.bytes} bytes: damaged or exchanged; fetch it again",
         )  # fmt: skip
-
-
-def _check_graph(manifest: Manifest, model: bytes, file: str) -> None:
     try:
         facts = read_facts(model)
     except ValueError as error:
         raise InputError(file, "protobuf", None, f"is no ONNX model ({error}); export the bundle again") from None
-    for field, value, mend in _faults(manifest, facts):
+    for field, value, mend in _faults(stated, facts):
         raise InputError(file, field, value, mend)
 
 
-def _faults(manifest: Manifest, facts: OnnxFacts) -> list[tuple[str, object, str]]:
+def _faults(stated: ModelFile, facts: OnnxFacts) -> list[tuple[str, object, str]]:
     """(field, value, mend) of everything that a policy's graph must not have."""
     foreign = sorted((facts.domains | {domain for domain, _ in facts.opsets}) - OWN_DOMAINS)
     operators = sorted(facts.operators - OPERATORS)
@@ -179,7 +210,7 @@ def _faults(manifest: Manifest, facts: OnnxFacts) -> list[tuple[str, object, str
         (facts.training, "training_info", None, "carries training graphs; export for inference"),
         (facts.sparse, "sparse_tensor", None, "has sparse tensors; export dense ones"),
         (opset not in OPSETS, "opset", opset, f"must be one of {OPSETS[0]}-{OPSETS[-1]}; export again with such a one"),
-        (manifest.model.opset != opset, "opset", opset, f"the manifest says {manifest.model.opset}; export again"),
+        (stated.opset != opset, "opset", opset, f"the manifest says {stated.opset}; export again"),
         (bool(operators), "operator", ", ".join(operators), "is not among those that a policy may use"),
     ]
     return [(field, value, mend) for bad, field, value, mend in found if bad]
@@ -199,24 +230,22 @@ def open_session(model: bytes, threads: int = 1) -> Any:
     return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"], enable_fallback=0)
 
 
-def _check_session(bundle: Bundle, file: str) -> None:
-    """Open it once: names, types and shapes, and finite numbers at the corners of the observation."""
+def _check_session(model: bytes, corners: list[list[float]], answers: int, file: str) -> None:
+    """Open it once: names, types and shapes, and finite numbers at the corners of what it reads."""
     try:
-        session = open_session(bundle.model)
+        session = open_session(model)
         inputs, outputs = ([(p.name, p.type, list(p.shape)) for p in s] for s in _ports(session))
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(file, "model", None, f"onnxruntime refuses it ({reason}); export the bundle again") from None
-    _check_port(file, "input", INPUT, inputs, len(bundle.features))
-    _check_port(file, "output", OUTPUT, outputs, len(bundle.actions))
-    ranges = bundle.manifest.observation.features
-    corners = np.array([[f.low for f in ranges], [f.high for f in ranges], [f.seen_low for f in ranges]], np.float32)
+    _check_port(file, "input", INPUT, inputs, len(corners[0]))
+    _check_port(file, "output", OUTPUT, outputs, answers)
     try:
-        answer = session.run([OUTPUT], {INPUT: corners})[0]
+        answer = session.run([OUTPUT], {INPUT: np.array(corners, np.float32)})[0]
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(file, "model", None, f"fails on {len(corners)} rows ({reason}); export it again") from None
-    if answer.shape != (len(corners), len(bundle.actions)) or not np.isfinite(answer).all():
+    if answer.shape != (len(corners), answers) or not np.isfinite(answer).all():
         raise InputError(file, "weights", None, "does not answer with finite numbers, a row each; train again")
 
 

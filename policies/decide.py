@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from envs.action import FIELDS, Plan, Proposal, decode, nothing
-from envs.cluster import ClusterSpec
-from envs.guardrails import PIPELINE, Facts, Guard, Limits, Verdict, in_force, permit
+from envs.action import GROUPS, Plan, Proposal, decode, nothing, rows_of
+from envs.cluster import ClusterSpec, once_per_spec
+from envs.guardrails import PIPELINE, Facts, Guard, Limits, Verdict, all_in_force, permit
 from envs.intent import Intent
 from envs.observation import encode
 from envs.plain import Array, from_plain, read_only, to_plain
@@ -78,26 +78,27 @@ def held(policy: Policy, spec: ClusterSpec, name: str, why: str) -> Decision:
     return Decision(Proposal(policy.name, targets), (Verdict(name, True, why),), plan)
 
 
+@once_per_spec
+def _names(spec: ClusterSpec) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    return tuple(w.name for w in spec.workloads), tuple(p.name for p in spec.node_pools)
+
+
 def check_history(history: History, spec: ClusterSpec) -> str:
     """Why this history cannot be judged; empty when it can."""
     if not history:
         return "no snapshot yet"
-    workloads = tuple(w.name for w in spec.workloads)
-    pools = tuple(p.name for p in spec.node_pools)
-    if any((s.workload_names, s.pool_names) != (workloads, pools) for s in history):
+    names = _names(spec)
+    if any((s.workload_names, s.pool_names) != names for s in history):
         return "the snapshot's workloads or pools are not those of the cluster's specification"
     return ""
 
 
 def remember_changes(memory: Memory, plan: Plan, snapshot: Snapshot, now_s: float) -> tuple[Array, Array]:
     """(W,), (L,) last change per object: now where the plan differs from what is in force."""
-    changed = {
-        "workload": np.zeros(memory.workload_changed_s.shape, bool),
-        "pool": np.zeros(memory.pool_changed_s.shape, bool),
-    }
-    for f in FIELDS:
-        value, old = getattr(plan.targets, f.name), in_force(snapshot, f)
-        changed[f.of] |= np.isfinite(value) & (value != old)
+    changed = {}
+    for group in GROUPS:
+        value, old = rows_of(plan.targets, group), all_in_force(snapshot, group)
+        changed[group] = (np.isfinite(value) & (value != old)).any(axis=0)
     for i, types in enumerate(plan.targets.requirements):
         changed["pool"][i] |= bool(types)
     return (

@@ -9,13 +9,13 @@ intent says.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from envs.action import nothing, raw_of
-from envs.cluster import ClusterSpec
+from envs.cluster import ClusterSpec, once_per_spec
 from envs.intent import violation_price
 from envs.observation import AUTOSCALING, FEATURES
 from envs.plain import Array
@@ -40,8 +40,13 @@ class Actor(Protocol):
 
 def answer(actor: Actor, observation: NDArray[np.float32]) -> NDArray[np.float64]:
     """The network's action; 0, the tuned base, for rows outside what it was trained on."""
+    return trusted_answer(actor, observation)[0]
+
+
+def trusted_answer(actor: Actor, observation: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """`answer`, and (N,) which rows were like training."""
     trusted = actor.within(observation)
-    return np.where(np.expand_dims(trusted, 1), actor.act(observation), 0.0)
+    return np.where(np.expand_dims(trusted, 1), actor.act(observation), 0.0), trusted
 
 
 def with_price(observation: NDArray[np.float32], price: Array) -> NDArray[np.float32]:
@@ -68,21 +73,36 @@ class LearnedSetPoints:
 
     def act(self, sight: Sight, memory: PolicyMemory) -> tuple[NDArray[Any], PolicyMemory]:
         """Raw action for envs.action.decode."""
-        workloads = sight.spec.workloads
-        own = violation_price(sight.intent.violation_price, [w.slo_target for w in workloads])
+        known = _services(sight.spec)
+        own = violation_price(sight.intent.violation_price, known.slo_target)
         told = np.array([np.nan if price is None else price for price in memory["told"]], np.float64)
         price, scaling = np.where(np.isnan(told), own, told), np.array(memory["scaling"])
         seen = with_price(sight.observation[:, COLUMNS], price)
-        share, window = set_points(answer(self.actor, seen), price, scaling)
-        capacity = np.array([w.service.capacity_rps for w in workloads])
-        mine = np.array([scales_on_rps(w) for w in workloads])
+        action, trusted = trusted_answer(self.actor, seen)
+        share, window = set_points(action, price, scaling)
         targets = replace(
             nothing(sight.spec),
-            hpa_target=np.where(mine, share * capacity, np.nan),
-            hpa_stabilization_down_s=np.where(mine, window, np.nan),
+            hpa_target=np.where(known.mine, share * known.capacity_rps, np.nan),
+            hpa_stabilization_down_s=np.where(known.mine, window, np.nan),
         )
-        outside = [not trusted for trusted in self.actor.within(seen).tolist()]
-        return raw_of(targets, sight.spec), {**memory, "outside": outside}
+        return raw_of(targets, sight.spec), {**memory, "outside": (~trusted).tolist()}
+
+
+class _Services(NamedTuple):
+    """What the specification says, (W,) each."""
+
+    slo_target: Array
+    capacity_rps: Array
+    mine: NDArray[np.bool_]  # whether set-points are moved
+
+
+@once_per_spec
+def _services(spec: ClusterSpec) -> _Services:
+    return _Services(
+        np.array([w.slo_target for w in spec.workloads]),
+        np.array([w.service.capacity_rps for w in spec.workloads]),
+        np.array([scales_on_rps(w) for w in spec.workloads], np.bool_),
+    )
 
 
 def scales_on_rps(workload: Any) -> bool:

@@ -18,8 +18,8 @@ from envs.schema_types import StrictModel
 
 SCHEMA_VERSION = 1
 MANIFEST_MAX_BYTES = 4 * 2**20
-MODEL_FILE, MANIFEST_FILE = "policy.onnx", "manifest.json"
-BUNDLE_FILES = frozenset({MODEL_FILE, MANIFEST_FILE, "forecaster.onnx", "model-card.md"})
+MODEL_FILE, MANIFEST_FILE, FORECASTER_FILE = "policy.onnx", "manifest.json", "forecaster.onnx"
+BUNDLE_FILES = frozenset({MODEL_FILE, MANIFEST_FILE, FORECASTER_FILE, "model-card.md"})
 INPUT, OUTPUT = "observation", "action"
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
@@ -155,6 +155,17 @@ class ModelFile(StrictModel):
     """Random observations in that comparison."""
 
 
+class ForecasterPart(StrictModel):
+    """forecaster.onnx: it makes the observation's last columns from the ones before."""
+
+    spec_hash: Sha256
+    """Of what it reads and what it says: names and ranges, in order."""
+    losses: Table = Field(default_factory=Table)
+    """Pinball losses on held-out series, beside those of naive forecasts."""
+    model: ModelFile
+    """The network."""
+
+
 class Manifest(StrictModel):
     """A bundle's manifest."""
 
@@ -190,8 +201,12 @@ class Manifest(StrictModel):
     """What it was trained on."""
     evaluation: Table = Field(default_factory=Table)
     """How it did on validation."""
+    stages: Table = Field(default_factory=Table)
+    """Every stage of its training against the one before, kept or not; empty in bundles that older versions made."""
     prior: VariantPrior | None = None
     """What replay starts from; null: from nothing."""
+    forecaster: ForecasterPart | None = None
+    """What makes the observation's last columns; null: the encoder makes all of them."""
     model: ModelFile
     """The network."""
 

@@ -1,4 +1,7 @@
-"""The network of a bundle, run on rows of observations: no clock, no randomness, equal rows give equal actions."""
+"""The network of a bundle, run on rows of observations: no clock, no randomness, equal rows give equal actions.
+
+Rows are the encoder's; a bundle's forecaster makes the columns that its network reads beyond them.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from policies.bundle import Bundle, open_session
+from policies.forecast import FORECAST, Forecaster
 from policies.manifest import INPUT, OUTPUT
 
 DECIMALS = 4  # of an action: coarser than the last bits in which matrix products of other shapes differ
@@ -15,17 +19,25 @@ OUTSIDE_MAX = 0.10  # share of features that may lie outside before a row is not
 LEAST_ROWS = 2  # one row alone takes another product routine (matrix by vector), with other last bits
 
 
+def _at_least(limit: NDArray[np.float64]) -> NDArray[np.float32]:
+    """The least float32 that is not below: rows are float32, and compared with this they fall on the same side."""
+    near = limit.astype(np.float32)
+    return np.where(near < limit, np.nextafter(near, np.float32(np.inf)), near)
+
+
 class Network:
     """`act` and `within` of one bundle. Keeps its session; not for use from several threads at once."""
 
     def __init__(self, bundle: Bundle, threads: int = 1) -> None:
         self.bundle = bundle
         self._session = open_session(bundle.model, threads)
-        ranges = bundle.manifest.observation.features
+        self._forecaster = Forecaster(open_session(bundle.forecaster, threads)) if bundle.forecaster else None
+        made = len(FORECAST) if self._forecaster else 0  # columns that are not the encoder's
+        ranges = bundle.manifest.observation.features[: len(bundle.features) - made]
         low, high = (np.array([getattr(f, name) for f in ranges]) for name in ("seen_low", "seen_high"))
         whole = np.array([f.high - f.low for f in ranges])
         slack = MARGIN * np.maximum(high - low, LEAST_WIDTH * whole)
-        self._low, self._high = low - slack, high + slack  # (F,)
+        self._low, self._high = _at_least(low - slack), -_at_least(-high - slack)  # (F,)
 
     def act(self, observation: NDArray[np.float32]) -> NDArray[np.float64]:
         """(N, F) float32 -> (N, A) float64 in [-1, 1], rounded to 1e-4.
@@ -34,8 +46,11 @@ class Network:
         """
         rows = self._rows(observation)
         finite = np.asarray(np.isfinite(rows).all(axis=1))
-        padded = np.zeros((max(len(rows), LEAST_ROWS), rows.shape[1]), np.float32)
-        padded[: len(rows)] = np.where(finite[:, None], rows, 0.0)
+        clean = np.where(finite[:, None], rows, np.float32(0.0))
+        if self._forecaster:
+            clean = self._forecaster.extend(clean)
+        padded = np.zeros((max(len(rows), LEAST_ROWS), clean.shape[1]), np.float32)
+        padded[: len(rows)] = clean
         raw = self._session.run([OUTPUT], {INPUT: padded})[0][: len(rows)]
         action = np.round(np.clip(raw.astype(np.float64), -1.0, 1.0), DECIMALS) + 0.0  # no -0.0
         action[~finite] = np.nan

@@ -24,6 +24,10 @@ def spec_of(kind: str) -> tuple[Sequence[FeatureLike], Sequence[str]]:
 def check(bundle: Bundle) -> None:
     """Raise InputError unless this version can run it: observation, actions, and the variants that its prior is of."""
     features, actions = spec_of(bundle.manifest.kind)
+    if bundle.forecaster is not None:
+        from policies.forecast import FORECAST
+
+        features = [*features, *FORECAST]
     check_fits(bundle, features=features, actions=actions)
     prior = bundle.manifest.prior
     if prior is not None and tuple(prior.variants) != VARIANTS:

@@ -28,6 +28,7 @@ from envs.stack import (
     ScalingPolicy,
     ScalingRules,
 )
+from envs.type_labels import type_labels
 from envs.yaml_reader import only_mapping, parse_yaml
 
 DATA = Path(__file__).parent / "data" / "manifests"
@@ -235,17 +236,75 @@ def node_pool(*requirements: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def test_bounds_of_a_nodepool_hold_at_their_ends_and_min_values_are_noted() -> None:
-    cpu, arch = "karpenter.k8s.aws/instance-cpu", {"key": "kubernetes.io/arch", "operator": "In", "values": ["amd64"]}
-    bounds: list[dict[str, Any]] = [
-        {"key": cpu, "operator": "Gte", "values": ["4"], "minValues": 2},
-        {"key": cpu, "operator": "Lte", "values": ["8"]},
-    ]
-    scenario, draft = one({}, node_pool(*bounds, arch))
-    assert {t.vcpu for t in scenario.cluster.instance_types} == {4, 8}
-    assert any(f"minValues 2 of {cpu} is left out" in note for note in draft.notes)
+AMD = {"key": "kubernetes.io/arch", "operator": "In", "values": ["amd64"]}
+CPU_KEY = "karpenter.k8s.aws/instance-cpu"
+
+
+@pytest.mark.parametrize(
+    ("bounds", "sizes"),
+    [
+        ([("Gte", "4"), ("Lte", "8")], {4, 8}),
+        ([("Gt", "4"), ("Lt", "32")], {8, 16}),
+        ([("In", "4")], {4}),
+        ([("NotIn", "2"), ("Exists", ""), ("Lt", "8")], {4}),
+    ],
+)
+def test_requirements_of_a_nodepool_choose_its_types(bounds: list[tuple[str, str]], sizes: set[float]) -> None:
+    terms = [{"key": CPU_KEY, "operator": op, "values": [value] if value else []} for op, value in bounds]
+    scenario, _ = one({}, node_pool(*terms, AMD))
+    assert {t.vcpu for t in scenario.cluster.instance_types} & {2, 4, 8, 16, 32, 48, 64} == sizes
+
+
+@pytest.mark.parametrize("operator", ["Gt", "Gte", "Lt", "Lte"])
+def test_a_bound_is_one_whole_number(operator: str) -> None:
     with pytest.raises(InputError, match="whole number"):
-        one({}, node_pool({"key": cpu, "operator": "Gte", "values": ["four"]}))
+        one({}, node_pool({"key": CPU_KEY, "operator": operator, "values": ["four"]}))
+
+
+def test_min_values_are_read_and_their_choice_is_kept() -> None:
+    """Twelve types stand for the hundreds of an open pool; where it insists on ten families, more are taken."""
+    family = "karpenter.k8s.aws/instance-family"
+    term = {"key": family, "operator": "Exists", "minValues": 10}
+    scenario, _ = one({}, node_pool(term, {"key": CPU_KEY, "operator": "Lte", "values": ["16"]}, AMD))
+    pool = scenario.cluster.node_pools[0]
+    assert pool.min_values == ((family, 10),)
+    for cpu in (2, 8, 16):
+        left = [t for t in scenario.cluster.instance_types if t.vcpu >= cpu]
+        assert len({type_labels(t)[family] for t in left}) >= 10, "a claim of that size still has its choice"
+
+
+def test_min_values_of_a_label_that_no_type_has_are_noted() -> None:
+    odd = {"key": "karpenter.k8s.aws/instance-network-bandwidth", "operator": "Exists", "minValues": 3}
+    scenario, draft = one({}, node_pool(odd, AMD))
+    assert scenario.cluster.node_pools[0].min_values == ()
+    assert any("minValues 3 of karpenter.k8s.aws/instance-network-bandwidth is left out" in n for n in draft.notes)
+    with pytest.raises(InputError, match="from 1 to 50"):
+        one({}, node_pool({**odd, "minValues": 51}))
+
+
+@pytest.mark.parametrize(
+    ("operator", "values", "bought"),
+    [
+        ("In", ["spot", "on-demand"], ("spot", "on-demand")),
+        ("NotIn", ["spot"], ("on-demand",)),
+        ("NotIn", ["on-demand"], ("spot",)),
+        ("Exists", [], ("on-demand", "spot")),
+    ],
+)
+def test_capacity_types_by_every_operator(operator: str, values: list[str], bought: tuple[str, ...]) -> None:
+    term = {"key": "karpenter.sh/capacity-type", "operator": operator, "values": values}
+    scenario, _ = one({}, node_pool(term, AMD))
+    assert scenario.cluster.node_pools[0].capacity_types == bought
+
+
+def test_zones_are_those_that_every_requirement_allows() -> None:
+    zone = "topology.kubernetes.io/zone"
+    named = {"key": zone, "operator": "In", "values": ["z1", "z2", "z3"]}
+    but = {"key": zone, "operator": "NotIn", "values": ["z2"]}
+    scenario, _ = one({}, node_pool(named, but, AMD))
+    assert scenario.cluster.node_pools[0].zones == ("z1", "z3")
+    _, draft = one({}, node_pool(but, AMD))
+    assert any("NotIn z2 names no zone to use" in note for note in draft.notes)
 
 
 def test_a_deployment_that_nothing_scales_stays_as_it_is() -> None:

@@ -10,6 +10,7 @@ import pytest
 from envs.cluster import InstanceType, NodeBudget, NodePool
 from envs.cron import NEVER_FIRES, parse_cron
 from envs.errors import InputError
+from envs.min_values import unmet_min_values
 from envs.scenario import Scenario
 from envs.scenario_file import load_scenario
 from envs.sim.pack_placement import node_groups, pack_placement
@@ -130,3 +131,23 @@ def test_broken_schedules_are_refused(text: str) -> None:
 
 def test_a_machine_without_a_spot_price_is_not_offered_as_spot() -> None:
     assert InstanceType("box", 4, 16, 4, 16, 110, 0.2).price_of("spot") is None
+
+
+def test_min_values_are_of_labels_that_the_types_have(tmp_path: Path) -> None:
+    found = scenario(tmp_path, "min_values: {node.kubernetes.io/instance-type: 2, topology.kubernetes.io/zone: 2}")
+    assert dict(found.cluster.node_pools[0].min_values) == {
+        "node.kubernetes.io/instance-type": 2,
+        "topology.kubernetes.io/zone": 2,
+    }
+    with pytest.raises(InputError, match=r"min_values.node.kubernetes.io/instance-typ") as error:
+        scenario(tmp_path, "min_values: {node.kubernetes.io/instance-typ: 2}")
+    assert 'did you mean "node.kubernetes.io/instance-type"' in str(error.value)
+    with pytest.raises(InputError, match="min_values"):
+        scenario(tmp_path, "min_values: {topology.kubernetes.io/zone: 51}")
+
+
+def test_min_values_that_no_launch_can_meet_are_remarked_on(tmp_path: Path) -> None:
+    kept = scenario(tmp_path, "min_values: {topology.kubernetes.io/zone: 2}")
+    assert unmet_min_values(kept.cluster) == []
+    (line,) = unmet_min_values(scenario(tmp_path, "min_values: {node.kubernetes.io/instance-type: 3}").cluster)
+    assert "main: min_values asks for 3 values of node.kubernetes.io/instance-type, its types have 2" in line

@@ -39,12 +39,13 @@ SHIPPED = [
         "most-allocated",
         "replay",
         "replay-cpu",
+        "replay-karpenter",
         "replay-packed",
         "rps-target",
         "static-p95",
         "static-peak",
         "trimtab",
-        "trimtab-karpenter",
+        "trimtab-cluster-autoscaler",
     ),
 ]
 
@@ -55,7 +56,7 @@ def test_what_ships() -> None:
         stack = load_stack(name)
         assert stack.name == name
         assert 40 < len(stack.description) < 120
-        if not name.startswith(("karpenter", "trimtab", "replay-packed")):
+        if not name.startswith(("karpenter", "trimtab", "replay-packed", "replay-karpenter")):
             assert stack.nodes == spec.ClusterAutoscaler(expander="least-waste")
 
 
@@ -318,7 +319,7 @@ def test_spelled_out_documents_read_back_as_the_same_stack(name: str) -> None:
     document = stack_document(name)
     assert stack_from_document(json.loads(json.dumps(document, allow_nan=False))) == load_stack(name)
     assert document["nodes"].get("scale_down_unneeded_s", 600.0) == (
-        165.0 if name in ("trimtab", "replay-packed") else 600.0
+        165.0 if name in ("trimtab-cluster-autoscaler", "replay-packed") else 600.0
     )
 
 

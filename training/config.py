@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
@@ -15,6 +15,9 @@ from envs.schema_types import Duration, Share, StrictModel
 from envs.yaml_reader import read_yaml
 
 PRESETS = ("quick", "full")
+Stage = Literal["base", "forecast", "replay", "labels", "ppo", "family"]
+STAGES: tuple[Stage, ...] = ("base", "forecast", "replay", "labels", "ppo", "family")
+NETWORKS = ("labels", "ppo")  # the stages that make one
 
 
 class WorldsConfig(StrictModel):
@@ -44,6 +47,74 @@ class WorldsConfig(StrictModel):
     """Control period: whole minutes."""
 
 
+class ForecastConfig(StrictModel):
+    """The quantile forecaster, whose columns the networks of later stages see if it is kept."""
+
+    services: int = Field(default=96, ge=8, le=10_000)
+    """Services drawn on the training series, and two thirds as many on those held out."""
+    days: float = Field(default=2.0, gt=0.1, le=60)
+    """Of their load."""
+    every: Duration = Field(default=300.0, ge=60, le=86_400)
+    """Between two samples of a service."""
+    tries: tuple[tuple[int, ...], ...] = Field(default=((32,), (64, 64), (96, 64)), min_length=1, max_length=30)
+    """Hidden layers; the best on held-out series is taken, if it beats the naive forecasts beyond its interval."""
+
+
+class LabelTry(StrictModel):
+    """One way to fit a network to hindsight labels."""
+
+    method: Literal["expected", "regress", "clone"] = "expected"
+    """Least expected cost; squared loss on the cost of every set-point; or the best one in hindsight."""
+    horizon: Duration = Field(default=1800.0, ge=60, le=86_400)
+    """How far a set-point's cost is summed."""
+
+    @property
+    def name(self) -> str:
+        return f"{self.method}-{round(self.horizon / 60)}m"
+
+
+class LabelsConfig(StrictModel):
+    """Hindsight labels: the simulator branched over fifteen set-points on the same future."""
+
+    clusters: int = Field(default=16, ge=1, le=4096)
+    """Clusters side by side; each is copied fifteen times."""
+    episodes: int = Field(default=12, ge=1, le=100_000)
+    """Draws of new worlds, of `worlds.episode` each."""
+    every: Duration = Field(default=1800.0, ge=60, le=86_400)
+    """Simulated time between two branchings."""
+    hold: Duration = Field(default=900.0, ge=60, le=86_400)
+    """How long a branch holds its set-point, before it goes back to the tuned base."""
+    tries: tuple[LabelTry, ...] = Field(
+        default=(LabelTry(), LabelTry(horizon=2700.0), LabelTry(method="regress")), min_length=1, max_length=30
+    )
+    """What is tried; the best on validation is taken, if it beats the base beyond its interval."""
+
+    @property
+    def hold_min(self) -> int:
+        return round(self.hold / 60.0)
+
+    @property
+    def marks_min(self) -> tuple[int, ...]:
+        """Minutes at which a branch's cost is noted."""
+        return tuple(sorted({self.hold_min, *(round(t.horizon / 60.0) for t in self.tries)}))
+
+
+class PpoTry(StrictModel):
+    """One run of PPO among several that are compared."""
+
+    seed: int = Field(default=0, ge=0, le=1_000_000)
+    """Added to the run's."""
+    log_std: float | None = Field(default=None, ge=-10, le=2)
+    """Of the first exploration; null: as in `ppo`."""
+    start: Literal["before", "base"] = "before"
+    """From the stage before, or from the tuned base whatever that was."""
+
+    @property
+    def name(self) -> str:
+        words = ["ppo", f"s{self.seed}" if self.seed else "", "" if self.log_std is None else f"std{self.log_std:g}"]
+        return "-".join(w for w in [*words, "base" if self.start == "base" else ""] if w)
+
+
 class PpoConfig(StrictModel):
     """Stable-Baselines3's PPO. The output layer starts at zero, so that training starts at the tuned base."""
 
@@ -71,6 +142,8 @@ class PpoConfig(StrictModel):
     """PPO's clip range."""
     entropy: float = Field(default=0.0, ge=0, le=1)
     """Weight of the entropy bonus."""
+    tries: tuple[PpoTry, ...] = Field(default=(PpoTry(),), min_length=1, max_length=30)
+    """Runs that are compared; the best on validation is taken."""
 
 
 class CheckConfig(StrictModel):
@@ -86,6 +159,10 @@ class CheckConfig(StrictModel):
     """How much of their past is replayed."""
     prior_prices: tuple[float, ...] = Field(default=(30.0, 300.0, 3000.0), min_length=2, max_length=20)
     """Violation prices at which it is made."""
+    replay_days: float = Field(default=1.0, gt=0, le=7)
+    """Measured past that the stages `replay` and `family` start from."""
+    replay_beliefs: tuple[float, ...] = Field(default=(0.85, 1.0, 1.15), min_length=1, max_length=9)
+    """Factors on a replica's capacity that their losses are averaged over."""
 
 
 class TrainConfig(StrictModel):
@@ -97,8 +174,15 @@ class TrainConfig(StrictModel):
     """Of everything that is drawn."""
     threads: int = Field(default=2, ge=1, le=256)
     """For the simulator; the result does not depend on it."""
+    stages: tuple[Stage, ...] = ("base", "ppo")
+    """What is made and judged, each against the one before: any of base, forecast, replay, labels, ppo,
+    family."""
     worlds: WorldsConfig = WorldsConfig()
     """Simulated clusters."""
+    forecast: ForecastConfig = ForecastConfig()
+    """The forecaster."""
+    labels: LabelsConfig = LabelsConfig()
+    """Hindsight labels."""
     ppo: PpoConfig = PpoConfig()
     """The learner."""
     check: CheckConfig = CheckConfig()
@@ -118,10 +202,39 @@ def load_config(path_or_preset: str | Path, **changes: Any) -> TrainConfig:
     data = read_yaml(path).data
     if not isinstance(data, dict):
         raise InputError(path, "config", type(data).__name__, "must be a mapping, such as `ppo: {rows: 4000000}`")
+    return checked(data | {k: v for k, v in changes.items() if v is not None}, path)
+
+
+def checked(data: dict[str, Any], source: Path | str) -> TrainConfig:
+    """The document as a configuration. source: where it is from, for the message. Raises InputError."""
     try:
-        config = TrainConfig.model_validate(data | {k: v for k, v in changes.items() if v is not None})
+        config = TrainConfig.model_validate(data)
     except ValidationError as error:
-        raise describe_validation_error(error, path, model=TrainConfig) from None
+        raise describe_validation_error(error, source, model=TrainConfig) from None
     if config.worlds.period % 60 or config.worlds.price_low >= config.worlds.price_high:
-        raise InputError(path, "worlds", None, "period is in whole minutes, and price_low is below price_high")
+        raise InputError(source, "worlds", None, "period is in whole minutes, and price_low is below price_high")
+    check_stages(config, source)
     return config
+
+
+def layers_name(layers: tuple[int, ...]) -> str:
+    return "x".join(str(n) for n in layers)
+
+
+def check_stages(config: TrainConfig, path: Path | str) -> None:
+    """Raise InputError unless the stages make a network, and the tries have names of their own."""
+    if not set(NETWORKS) & set(config.stages):
+        raise InputError(path, "stages", ", ".join(config.stages), "make no network: add labels, or ppo, or both")
+    for field, names in (
+        ("labels.tries", [t.name for t in config.labels.tries]),
+        ("ppo.tries", [t.name for t in config.ppo.tries]),
+        ("forecast.tries", [layers_name(layers) for layers in config.forecast.tries]),
+    ):
+        if len(set(names)) != len(names):
+            raise InputError(path, field, ", ".join(names), "two are the same; change one, or leave it out")
+    longest = max(config.labels.marks_min)
+    if "labels" in config.stages and config.worlds.episode <= 60.0 * longest:
+        mend = f"a branch runs for {longest} minutes; make worlds.episode longer"
+        raise InputError(path, "labels.tries", longest, mend)
+    if min(config.labels.marks_min) < config.labels.hold_min:
+        raise InputError(path, "labels.hold", config.labels.hold, "a horizon is at least as long as hold")

@@ -21,14 +21,16 @@ from numpy.typing import NDArray
 from envs.errors import InputError
 from policies.bundle import Bundle, bundle_from, check_fits, open_session
 from policies.bundle_writer import check_free, save_bundle
+from policies.forecast import FORECAST, INPUTS
 from policies.manifest import (
+    FORECASTER_FILE,
     INPUT,
-    MANIFEST_FILE,
     MODEL_FILE,
     OUTPUT,
     ActionRange,
     FeatureLike,
     FeatureRange,
+    ForecasterPart,
     Kind,
     Manifest,
     ModelFile,
@@ -63,8 +65,18 @@ class Described:
     data: Sequence[TraceUsed] = ()
     evaluation: Table = field(default_factory=Table)
     mlflow_run_id: str | None = None
+    stages: Table = field(default_factory=Table)
     prior: VariantPrior | None = None
     created: str = ""  # UTC; "" = now
+    forecaster: MadeForecaster | None = None
+
+
+@dataclass(frozen=True)
+class MadeForecaster:
+    """forecaster.onnx with its part of the manifest."""
+
+    model: bytes
+    part: ForecasterPart
 
 
 def export_bundle(actor: Any, folder: Path, described: Described, *, force: bool = False) -> Bundle:
@@ -75,15 +87,16 @@ def export_bundle(actor: Any, folder: Path, described: Described, *, force: bool
     """
     check_free(folder, force=force)
     model = onnx_bytes(actor, len(described.features))
-    difference = largest_difference(actor, model, described)
+    difference = largest_difference(actor, model, described.features, described.seed)
     if not difference <= DIFFERENCE_MAX:
         raise InputError(
             folder, "policy.onnx", difference, f"differs from torch by more than {DIFFERENCE_MAX:g}; nothing was saved"
         )
     manifest = render_manifest(manifest_of(described, model, difference))
-    bundle = bundle_from(manifest, model, str(folder))
+    extra = described.forecaster.model if described.forecaster else None
+    bundle = bundle_from(manifest, model, str(folder), extra)
     check_fits(bundle, features=described.features, actions=described.actions)
-    save_bundle(folder, {MODEL_FILE: model, MANIFEST_FILE: manifest}, force=force)
+    save_bundle(folder, bundle.files, force=force)
     return bundle
 
 
@@ -139,12 +152,12 @@ def _forget_origins(proto: Any) -> None:
     graph.ClearField("value_info")
 
 
-def largest_difference(actor: Any, model: bytes, described: Described) -> float:
+def largest_difference(actor: Any, model: bytes, features: Sequence[FeatureLike], seed: int) -> float:
     """max |ONNX - torch| over 1,000 random rows, half in the features' ranges, half a little beyond them."""
     import torch
 
-    low, high = (np.array([getattr(f, side) for f in described.features]) for side in ("low", "high"))
-    rng = np.random.default_rng(described.seed)
+    low, high = (np.array([getattr(f, side) for f in features]) for side in ("low", "high"))
+    rng = np.random.default_rng(seed)
     unit = rng.uniform(0.0, 1.0, (ROWS_COMPARED, len(low)))
     unit[ROWS_COMPARED // 2 :] = 1.2 * unit[ROWS_COMPARED // 2 :] - 0.1
     rows = (low + unit * (high - low)).astype(np.float32)
@@ -189,12 +202,31 @@ def manifest_of(described: Described, model: bytes, difference: float) -> Manife
         base=dict(described.base),
         data=list(described.data),
         evaluation=described.evaluation,
+        stages=described.stages,
         prior=described.prior,
-        model=ModelFile(
-            sha256=hashlib.sha256(model).hexdigest(),
-            bytes=len(model),
-            opset=OPSET,
-            max_difference=difference,
-            rows_compared=ROWS_COMPARED,
-        ),
+        forecaster=described.forecaster.part if described.forecaster else None,
+        model=model_file(MODEL_FILE, model, difference),
     )
+
+
+def model_file(name: str, model: bytes, difference: float) -> ModelFile:
+    """What the manifest says of one of the bundle's networks."""
+    return ModelFile(
+        file=name,
+        sha256=hashlib.sha256(model).hexdigest(),
+        bytes=len(model),
+        opset=OPSET,
+        max_difference=difference,
+        rows_compared=ROWS_COMPARED,
+    )
+
+
+def made_forecaster(net: Any, losses: Table, seed: int) -> MadeForecaster:
+    """A trained forecaster as ONNX, compared with torch. Raises InputError where they differ by more than 1e-5."""
+    model = onnx_bytes(net, len(INPUTS))
+    difference = largest_difference(net, model, INPUTS, seed)
+    if not difference <= DIFFERENCE_MAX:
+        raise InputError(None, FORECASTER_FILE, difference, f"differs from torch by more than {DIFFERENCE_MAX:g}")
+    spec_hash = observation_hash((*INPUTS, *FORECAST))
+    file = model_file(FORECASTER_FILE, model, difference)
+    return MadeForecaster(model, ForecasterPart(spec_hash=spec_hash, losses=losses, model=file))

@@ -49,7 +49,7 @@ come.
 
 log_ratio: mean of log(cost / cost of the base), with its 95 % interval over clusters; below 0 is cheaper.
 
-## The same on the load that comes with the package
+{stages}## The same on the load that comes with the package
 
 It has trained on these series, in other stretches and for other services; `python -m training.model_card` makes
 this table, and a test makes it again.
@@ -81,6 +81,15 @@ def validation_lines(table: Table) -> str:
     return lines([list(table.columns), *cells])
 
 
+def stage_lines(table: Table) -> str:
+    """The section on the stages; nothing for bundles of before there was such a table."""
+    if not table.rows:
+        return ""
+    cells = [[f"{v:.3f}" if isinstance(v, float) else str(v) for v in row] for row in table.rows]
+    said = "Kept: cheaper beyond its interval, which is widened where several variants were tried."
+    return f"## Stages, each against the one before\n\n{lines([list(table.columns), *cells])}\n\n{said}\n\n"
+
+
 def judged_lines(judged: Judged) -> str:
     """Price, cost, cost of the base, log ratio."""
     rows = [[f"{p:g}", f"{mine:.4f}", f"{base:.4f}", f"{ratio:.4f}"] for p, mine, base, ratio, _, _ in judged.rows]
@@ -101,6 +110,7 @@ def card(bundle: Bundle, judged: Judged) -> str:
         seed=m.seed,
         preset=m.preset,
         validation=validation_lines(m.evaluation),
+        stages=stage_lines(m.stages),
         shipped=judged_lines(judged),
     )
 

@@ -119,6 +119,11 @@ def load_checkpoint(path: Path, model: PPO, env: AutoscalingVecEnv) -> None:
     np.random.set_state((kind, np.array(keys, np.uint32), *rest))
 
 
+def timesteps(path: Path) -> int:
+    """Rows that a checkpoint has behind it."""
+    return int(torch.load(path, weights_only=True)["timesteps"])
+
+
 def learn(
     model: PPO, env: AutoscalingVecEnv, rows: int, folder: Path, report: Report, stop: Callable[[], bool]
 ) -> None:

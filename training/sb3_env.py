@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from gymnasium.spaces import Box
 from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 
@@ -19,6 +20,7 @@ from envs.plain import Array
 from envs.set_point_action import ACTIONS
 from envs.spaces import action_box, box_of
 from envs.vec_env import DrawnRows
+from policies.forecast import FORECAST, Forecaster
 
 CLIP = 50.0  # in scales: a burst still costs more than a ripple, and no single one sets the gradient
 
@@ -31,8 +33,14 @@ def reward_scale(price: Array) -> Array:
 class AutoscalingVecEnv(VecEnv):
     """Rows = clusters x workloads, with the tuned base beside them. Worlds are drawn anew at each reset."""
 
-    def __init__(self, core: DrawnRows) -> None:
-        super().__init__(core.rows, box_of(AUTOSCALING), action_box(len(ACTIONS)))
+    def __init__(self, core: DrawnRows, forecaster: Forecaster | None = None) -> None:
+        """forecaster: its columns are added to each observation."""
+        space = box_of(AUTOSCALING)
+        if forecaster:
+            low, high = (np.array([getattr(f, end) for f in FORECAST], np.float32) for end in ("low", "high"))
+            space = Box(np.append(space.low, low), np.append(space.high, high), dtype=np.float32)
+        super().__init__(core.rows, space, action_box(len(ACTIONS)))
+        self._extend = forecaster.extend if forecaster else lambda seen: seen
         self.core = core
         self._blank: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
         self._actions: NDArray[Any] = np.zeros((self.num_envs, len(ACTIONS)))
@@ -52,7 +60,7 @@ class AutoscalingVecEnv(VecEnv):
         seen = self.core.next_worlds()
         self.scale = reward_scale(self.core.prices)
         self._sums, self._steps = np.zeros((2, self.num_envs)), 0
-        return seen
+        return self._extend(seen)
 
     def step_async(self, actions: NDArray[Any]) -> None:
         self._actions = actions
@@ -64,7 +72,7 @@ class AutoscalingVecEnv(VecEnv):
         self._sums += np.stack([mine.cost, base.cost])
         self._steps += 1
         rewards = np.clip((base.cost - mine.cost) / self.scale, -CLIP, CLIP).astype(np.float32)
-        seen = self.core.observe()
+        seen = self._extend(self.core.observe())
         if not self.core.batch.done:
             return seen, rewards, np.zeros(self.num_envs, bool), self._blank
         infos = [{"terminal_observation": seen[i], "TimeLimit.truncated": True} for i in range(self.num_envs)]

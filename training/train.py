@@ -1,7 +1,8 @@
-"""A training run: tuned base -> PPO on it -> prior of its variants -> validation -> bundle.
+"""A training run: the stages of its configuration, prior of the network's variants, bundle.
 
-Everything a run makes lies in its folder: `config.json`, `curve.csv`, `checkpoint.pt`, `stages.json`, `bundle/`. A run
-that was killed goes on with `resume` to the same bundle.
+Everything a run makes lies in its folder: `config.json`, `curve.csv`, `checkpoint.pt`, `stages.csv`, `stages.json`,
+`bundle/`; and what a resumed run need not do again: `labels/`, `validation/`. A run that was killed goes on with
+`resume` to the same bundle.
 """
 
 from __future__ import annotations
@@ -10,42 +11,40 @@ import csv
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from envs.errors import InputError
-from envs.observation import AUTOSCALING, FEATURE
 from envs.plain import Array
-from envs.set_point_action import ACTIONS, DIGITS
+from envs.set_point_action import ACTIONS
 from envs.stack_file import load_stack
-from envs.vec_env import DrawnRows
-from envs.world_draw import DAY_S, Draw, LoadSource, loads_in, shipped_loads
+from envs.world_draw import DAY_S, LoadSource, loads_in, shipped_loads
 from policies.family import VARIANTS
 from policies.manifest import Table, TraceUsed, VariantPrior
-from training.actor import actor_of
+from training.act import FEATURES
 from training.config import TrainConfig
 from training.export import Described, export_bundle
-from training.ppo import CHECKPOINT, learn, load_checkpoint, make_model
-from training.sb3_env import AutoscalingVecEnv
-from training.validation import Judged, judge
+from training.stage_run import StageRun, make_held, rows_done
+from training.stages import BASE, StageTable
+from training.validation import Judged
 from training.variant_prior import variant_regret
 
 VERSION = "1"
 Report = Callable[[dict[str, float], int], None]
-FEATURES = tuple(FEATURE[name] for name in AUTOSCALING)
 
 
 @dataclass(frozen=True)
 class Trained:
-    """What a run made. kept: whether the network beat the tuned base on validation, beyond its interval."""
+    """What a run made. kept: whether the network beat the tuned base on validation, beyond its interval. network: the
+    variant that was exported."""
 
     bundle: Path
     judged: Judged
+    network: str = ""
 
     @property
     def kept(self) -> bool:
@@ -72,45 +71,11 @@ def split(loads: Sequence[LoadSource], share: float) -> tuple[list[LoadSource], 
     return ranked[cut:], ranked[:cut]
 
 
-def make_env(config: TrainConfig, loads: Sequence[LoadSource]) -> AutoscalingVecEnv:
-    """The environment of a run."""
-    w = config.worlds
-    core = DrawnRows(
-        loads,
-        [load_stack(name) for name in w.stacks],
-        clusters=w.clusters,
-        draw=draw_of(config, w.episode),
-        prices=(w.price_low, w.price_high),
-        seed=config.seed,
-        period_s=w.period,
-        threads=config.threads,
-        twin=True,
-    )
-    return AutoscalingVecEnv(core)
-
-
-def draw_of(config: TrainConfig, horizon_s: float) -> Draw:
-    """How worlds of this length are drawn."""
-    w = config.worlds
-    return Draw(horizon_s=horizon_s, workloads=w.workloads, generated=w.generated, spot=w.spot)
-
-
-def act_of(actor: Any) -> Callable[[NDArray[np.float32]], Array]:
-    """The actor as a function of arrays, rounded as a bundle's network rounds."""
-
-    def act(observation: NDArray[np.float32]) -> Array:
-        with torch.no_grad():
-            raw = actor(torch.as_tensor(observation)).numpy()
-        return np.asarray(np.round(np.clip(raw.astype(np.float64), -1.0, 1.0), DIGITS), np.float64)
-
-    return act
-
-
 class Curve:
     """curve.csv: one line per update and number; a resumed run drops what came after its checkpoint."""
 
     def __init__(self, path: Path, report: Report, upto: int) -> None:
-        self.path, self.report = path, report
+        self.path, self.report, self.upto = path, report, upto
         kept = []
         if upto and path.exists():
             with path.open(newline="", encoding="utf-8") as stream:
@@ -119,8 +84,9 @@ class Curve:
             csv.writer(stream).writerows([["rows", "name", "value"], *kept])
 
     def __call__(self, seen: dict[str, float], rows: int) -> None:
-        with self.path.open("a", newline="", encoding="utf-8") as stream:
-            csv.writer(stream).writerows([rows, name, f"{value:.6g}"] for name, value in seen.items())
+        if rows > self.upto:
+            with self.path.open("a", newline="", encoding="utf-8") as stream:
+                csv.writer(stream).writerows([rows, name, f"{value:.6g}"] for name, value in seen.items())
         self.report(seen, rows)
 
 
@@ -143,49 +109,69 @@ def run(
     prepare(config, out, resume=resume)
     train_loads, held_out = split(all_loads(config), config.worlds.held_out)
     say(f"{len(train_loads)} load series to train on, {len(held_out)} held out for validation")
-    env = make_env(config, train_loads)
-    model = make_model(config, env)
-    if resume and (out / CHECKPOINT).exists():
-        load_checkpoint(out / CHECKPOINT, model, env)
-        say(f"going on after {model.num_timesteps:,} of {config.ppo.rows:,} rows")
-    curve = Curve(out / "curve.csv", report, model.num_timesteps)
-    learn(model, env, config.ppo.rows, out, curve, stop)
-    act = act_of(actor_of(model.policy, FEATURES))
-    say("validation: the network against the tuned base on held-out series")
-    judged = validate(config, act, held_out)
+    curve = Curve(out / "curve.csv", report, rows_done(config, out))
+    table = StageTable(make_held(config, held_out), out / "validation", config.seed)
+    stages = StageRun(config, out, train_loads, table, curve, say, stop)
+    if "forecast" in config.stages:
+        stages.forecast(held_out)
+    stages.base()
+    for name in ("replay", "labels", "ppo"):
+        if name in config.stages:
+            getattr(stages, name)()
+    actor = stages.networks[stages.chosen]
     say("prior: what each variant of the network costs the training fleet")
-    prior = make_prior(config, act, train_loads)
+    prior = make_prior(config, stages.act(stages.chosen), train_loads)
+    if "family" in config.stages:
+        stages.family(prior)
+    mine = table.costs[stages.chosen]
+    judged = table.held.judged(mine.mean, table.costs[BASE].mean, mine.seen)
+    table.write(out / "stages.csv")
     write_json(out / "stages.json", stage_table(judged).model_dump())
     described = describe(config, preset, judged, prior, train_loads, mlflow_run_id())
-    export_bundle(actor_of(model.policy, FEATURES), out / "bundle", described, force=True)
-    return Trained(out / "bundle", judged)
+    seen = stages.extend(judged.seen) if stages.extend else judged.seen
+    described = replace(
+        described, stages=table.table(), features=stages.features, seen=seen, forecaster=stages.forecaster
+    )
+    export_bundle(actor, out / "bundle", described, force=True)
+    return Trained(out / "bundle", judged, stages.chosen)
 
 
 def prepare(config: TrainConfig, out: Path, *, resume: bool) -> None:
     """Make the folder, or check that it holds this very run; its load and stacks are looked at before anything is
     written.
     """
+    check_inputs(config)
+    if not holds(config, out, resume=resume):
+        out.mkdir(parents=True, exist_ok=True)
+        write_json(out / "config.json", config.model_dump(mode="json"))
+
+
+def check_inputs(config: TrainConfig) -> None:
+    """Raises InputError where its load or its stacks do not do."""
     all_loads(config)
     for name in config.worlds.stacks:
         load_stack(name)
-    wanted = json.loads(config.model_dump_json())
+
+
+def holds(config: TrainConfig, out: Path, *, resume: bool) -> bool:
+    """Whether the folder holds this very run (threads do not count: they change no number).
+
+    Raises InputError where it holds another one, or any without resume.
+    """
     file = out / "config.json"
-    if file.exists():
-        if not resume:
-            raise InputError(out, "--out", str(out), "holds a run already: add --resume, or give another folder")
-        if json.loads(file.read_text(encoding="utf-8")) != wanted:
-            raise InputError(file, "config", config.name, "is of another configuration; give another --out")
-        return
-    out.mkdir(parents=True, exist_ok=True)
-    write_json(file, wanted)
+    if not file.exists():
+        return False
+    if not resume:
+        raise InputError(out, "--out", str(out), "holds a run already: add --resume, or give another folder")
+    found = json.loads(file.read_text(encoding="utf-8"))
+    if {**found, "threads": config.threads} != config.model_dump(mode="json"):
+        raise InputError(file, "config", config.name, "is of another configuration; give another --out")
+    return True
 
 
-def validate(config: TrainConfig, act: Callable[[NDArray[np.float32]], Array], loads: Sequence[LoadSource]) -> Judged:
-    """The network against the base on series that it never saw."""
-    check = config.check
-    stacks = [load_stack(name) for name in config.worlds.stacks]
-    draw = draw_of(config, check.episode)
-    return judge(act, loads, stacks, draw, clusters=check.clusters, seed=config.seed, threads=config.threads)
+def finished(out: Path) -> bool:
+    """Whether the run in that folder has come to its end."""
+    return (out / "stages.json").exists() and (out / "bundle" / "manifest.json").exists()
 
 
 def make_prior(config: TrainConfig, act: Callable[[NDArray[np.float32]], Array], loads: Sequence[LoadSource]) -> Any:

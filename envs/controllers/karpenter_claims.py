@@ -39,6 +39,7 @@ from envs.controllers.karpenter_layout import (
     UNPLACED,
 )
 from envs.controllers.karpenter_topology import host_allows, narrow
+from envs.controllers.karpenter_variety import varied
 from envs.controllers.placement import resources_fit
 from envs.sim.jit import inner
 from envs.sim.state import NODE_BOOTING, NODE_READY
@@ -248,6 +249,8 @@ def join_claim(
         return False
     if not narrow_offerings(config, classes, topology, groups, solve, b, w, step, c):
         return False
+    if not varied(config, groups, solve, b, solve.claim[b, c, C_POOL], solve.try_mask[b]):
+        return False
     commit(config, classes, topology, groups, solve, b, w, c)
     return True
 
@@ -274,6 +277,8 @@ def open_claim(
     if not host_allows(config, topology, nodes, solve, b, w, step, (-1, -1)):
         return False
     if not narrow_offerings(config, classes, topology, groups, solve, b, w, step, -1):
+        return False
+    if not varied(config, groups, solve, b, pool, solve.try_mask[b]):
         return False
     solve.at[b, N_CLAIMS] = c + 1
     solve.claim[b, c, C_POOL], solve.claim[b, c, C_PODS] = pool, 0

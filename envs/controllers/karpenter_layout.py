@@ -1,7 +1,8 @@
 """Arrays of Karpenter: settings, and the working memory of one scheduling simulation ("solve").
 
 Letters as in `envs.sim.state`; V steps of relaxing a pod's preferences, C new node claims of a solve,
-U terms of a pod's topology, Q budgets, J journal entries, Y instance types. Planes are named below.
+U terms of a pod's topology, Q budgets, J journal entries, Y instance types, K labels with
+minValues. Planes are named below.
 Everything whole is int64: a mix of widths makes Numba compile each kernel once per width.
 """
 
@@ -14,7 +15,9 @@ import numpy as np
 from envs.sim.state import BOOL, F8, I8
 
 # KpConfig.flag
-BATCH_IDLE_S, BATCH_MAX_S, VALIDATION_S, LOOP_S, SPOT_TO_SPOT, HAZARD_WEIGHT, EPOCH_S, FLAGS = range(8)
+BATCH_IDLE_S, BATCH_MAX_S, VALIDATION_S, LOOP_S, SPOT_TO_SPOT, HAZARD_WEIGHT, EPOCH_S, RELAX_MIN_VALUES, FLAGS = range(
+    9
+)
 # KpConfig.policy
 WHEN_EMPTY, WHEN_UNDERUTILIZED, BALANCED = 0, 1, 2
 # KpConfig.term: kind, key, maxSkew, minDomains, selector, whether the pod matches it, step that drops it
@@ -43,6 +46,8 @@ class KpConfig(NamedTuple):
     kind: I8  # (B, G) instance type
     capacity: I8  # (B, G) RESERVED, SPOT, ON_DEMAND of karpenter_price
     pool_order: I8  # (B, L) pools by falling weight
+    least: I8  # (B, L, K) minValues of a label, 0 = none
+    value: I8  # (B, K, G) which value of its pool's label k an offering has, -1 = it lacks the label
     limit: I8  # (B, L, R + 1) most of each resource in a pool's nodes; last: nodes
     policy: I8  # (B, L)
     after_s: F8  # (B, L) consolidateAfter, inf = never
@@ -91,6 +96,10 @@ class KpSolve(NamedTuple):
     kind_first: I8  # (B, Y) scratch of launch prices
     kind_worst: F8  # (B, Y)
     kind_best: F8  # (B, Y)
+    kept_kind: BOOL  # (B, Y) scratch of minValues
+    seen_value: BOOL  # (B, values)
+    few_mask: BOOL  # (B, G)
+    need: I8  # (B, K) values that a replacement must keep
 
 
 def empty_solve(config: KpConfig, nodes: int, pods: int, resources: int) -> KpSolve:
@@ -133,4 +142,8 @@ def empty_solve(config: KpConfig, nodes: int, pods: int, resources: int) -> KpSo
         kind_first=longs(kinds),
         kind_worst=np.zeros((b, kinds)),
         kind_best=np.zeros((b, kinds)),
+        kept_kind=flags(kinds),
+        seen_value=flags(int(config.value.max(initial=0)) + 1),
+        few_mask=flags(g),
+        need=longs(config.least.shape[2]),
     )

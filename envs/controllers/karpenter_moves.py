@@ -14,7 +14,16 @@ from envs.controllers.karpenter_balanced import BALANCE_K, approve_move
 from envs.controllers.karpenter_claims import add_item, find_start, place_items, start_pass, take_off, undo
 from envs.controllers.karpenter_cost import is_empty
 from envs.controllers.karpenter_decision import DELETE, NOTHING, REPLACE, consolidation_decision
-from envs.controllers.karpenter_layout import F_BASE, N_CLAIMS, N_ITEMS, N_JOURNAL, NO_LIMIT, SPOT_TO_SPOT, WHEN_EMPTY
+from envs.controllers.karpenter_layout import (
+    C_POOL,
+    F_BASE,
+    N_CLAIMS,
+    N_ITEMS,
+    N_JOURNAL,
+    NO_LIMIT,
+    SPOT_TO_SPOT,
+    WHEN_EMPTY,
+)
 from envs.controllers.karpenter_price import (
     SPOT,
     keep_cheaper,
@@ -49,6 +58,7 @@ from envs.controllers.karpenter_state import (
     SINGLE_NODE,
 )
 from envs.controllers.karpenter_survey import STAYS, pods_may_go
+from envs.controllers.karpenter_variety import cheaper_types, insists, keeps_need
 from envs.sim.jit import inner
 from envs.sim.state import NODE_DRAINING, POD_TERMINATING
 
@@ -139,11 +149,16 @@ def decide(s: Any, b: int, count: int, all_fit: bool, price: float, all_spot: bo
         return NOTHING
     mask, kind, capacity, cost = solve.try_mask[b], s.kp.kind[b], s.kp.capacity[b], s.groups.price[b]
     first, worst, best = solve.kind_first[b], solve.kind_worst[b], solve.kind_best[b]
+    pool, floor = 0, 0
     if claims > 0:
         for g in range(mask.shape[0]):
             mask[g] = solve.mask[b, 0, g]
+        pool = solve.claim[b, 0, C_POOL]
+        floor = cheaper_types(s.kp, s.groups, solve, b, pool, mask, price, all_spot, count)
+        if floor < 0:
+            return NOTHING
     action = consolidation_decision(
-        all_fit, claims, count, all_spot, price, s.kp.flag[b, SPOT_TO_SPOT] != 0.0, 0,
+        all_fit, claims, count, all_spot, price, s.kp.flag[b, SPOT_TO_SPOT] != 0.0, floor,
         mask, kind, capacity, cost, first, worst, best,
     )  # fmt: skip
     if action == NOTHING:
@@ -154,6 +169,8 @@ def decide(s: Any, b: int, count: int, all_fit: bool, price: float, all_spot: bo
             ceiling = same_type_ceiling(mask, kind, state.move_kind[b], state.move_usd[b], count)
             launch_prices(mask, kind, capacity, cost, first, worst, best)
             if keep_cheaper(mask, kind, worst, ceiling) == 0:
+                return NOTHING
+            if insists(s.kp, b, pool) and not keeps_need(s.kp, s.groups, solve, b, pool, mask):
                 return NOTHING
         cheapest = math.inf
         for g in range(mask.shape[0]):

@@ -39,6 +39,7 @@ from envs.controllers.karpenter_layout import (
     HAZARD_WEIGHT,
     LOOP_S,
     NO_LIMIT,
+    RELAX_MIN_VALUES,
     SPOT_TO_SPOT,
     SPREAD,
     U_PLANES,
@@ -50,9 +51,10 @@ from envs.controllers.karpenter_layout import (
 from envs.controllers.karpenter_price import ON_DEMAND, SPOT
 from envs.cron import ALWAYS, BROKEN, parse_cron
 from envs.matching import matches_node_affinity, tolerates
-from envs.offerings import offerings
+from envs.offerings import node_labels, offerings
 from envs.sim.state import BOOL, CPU, F8, I8, MEM, Classes, Groups, Topology
 from envs.stack import Karpenter
+from envs.type_labels import type_labels
 
 POLICIES = {"WhenEmpty": WHEN_EMPTY, "WhenEmptyOrUnderutilized": WHEN_UNDERUTILIZED, "Balanced": BALANCED}
 FOREVER = 1 << 30
@@ -106,7 +108,9 @@ def pack_karpenter(
     values = _values(labels, keys, topology.dom_pods.shape[2])
     own = [p.budgets or () for c in clusters for p in c.node_pools] + [r.budgets for r in rules]
     steps, width = max([a.steps for a in asks], default=1), max([a.width for a in asks], default=1)
-    config = _empty_config((B, W, R, G, L), values.shape[1:], steps, width, max(1, *map(len, own)), on)
+    rules_of_values = max([len(p.min_values) for c in clusters for p in c.node_pools], default=0)
+    lists = max(1, *map(len, own)), max(1, rules_of_values)
+    config = _empty_config((B, W, R, G, L), values.shape[1:], steps, width, lists, on)
     config.known[:] = values
     for b, cluster in enumerate(clusters):
         _write_settings(config, b, rules[b], cluster, epoch_s[b], groups)
@@ -124,9 +128,15 @@ def pack_karpenter(
 
 
 def _empty_config(
-    sizes: tuple[int, int, int, int, int], domains: tuple[int, int], steps: int, width: int, budgets: int, on: bool
+    sizes: tuple[int, int, int, int, int],
+    domains: tuple[int, int],
+    steps: int,
+    width: int,
+    lists: tuple[int, int],
+    on: bool,
 ) -> KpConfig:
     B, W, R, G, L = sizes
+    budgets, minima = lists
     if not on:
         W, steps, width = 1, 1, 1
 
@@ -141,6 +151,8 @@ def _empty_config(
         kind=longs(G),
         capacity=np.full((B, G), ON_DEMAND, np.int64),
         pool_order=np.full((B, L), -1, np.int64),
+        least=longs(L, minima),
+        value=np.full((B, minima, G), -1, np.int64),
         limit=np.full((B, L, R + 1), NO_LIMIT, np.int64),
         policy=longs(L),
         after_s=np.full((B, L), np.inf),
@@ -178,6 +190,7 @@ def _write_settings(
         *(rules.batch_idle_s, rules.batch_max_s, rules.validation_s, rules.poll_s),
     ]
     config.flag[b, [SPOT_TO_SPOT, HAZARD_WEIGHT, EPOCH_S]] = [rules.spot_to_spot, rules.hazard_weight_h, epoch_s]
+    config.flag[b, RELAX_MIN_VALUES] = rules.min_values_policy == "BestEffort"
     config.capacity[b] = np.where(groups.spot[b], SPOT, ON_DEMAND)
     names = [t.name for t in cluster.instance_types]
     g = 0
@@ -191,6 +204,21 @@ def _write_settings(
     config.pool_order[b, : len(order)] = order
     for index, pool in enumerate(cluster.node_pools):
         write_pool(config, b, index, pool, rules)
+    _write_min_values(config, b, cluster)
+
+
+def _write_min_values(config: KpConfig, b: int, cluster: ClusterSpec) -> None:
+    """Each pool's minima, and which value of the label an offering has (numbered in the order of offerings)."""
+    g = 0
+    for index, pool in enumerate(cluster.node_pools):
+        config.least[b, index, : len(pool.min_values)] = [low for _, low in pool.min_values]
+        numbers: list[dict[str, int]] = [{} for _ in pool.min_values]
+        for machine, capacity, zone, _ in offerings(cluster, pool):
+            labels = {**type_labels(machine), **node_labels(pool, machine, zone, capacity)}
+            for k, (key, _) in enumerate(pool.min_values):
+                if key in labels:
+                    config.value[b, k, g] = numbers[k].setdefault(labels[key], len(numbers[k]))
+            g += 1
 
 
 def write_pool(config: KpConfig, b: int, index: int, pool: NodePool, rules: Karpenter) -> None:

@@ -38,6 +38,7 @@ def take_snapshot(sim: ClusterSim, *, b: int = 0) -> Snapshot:
 def _workloads(sim: ClusterSim, b: int, seen: NDArray[np.float64]) -> WorkloadSignals:
     W = seen.shape[1]
     flow = sim.arrays.flow
+    rate_age_s = RATE_AGE_S + sim.arrays.faults.lag_s[b, :W]
 
     def api(values: NDArray[np.int32]) -> Signal:
         return signal(values[b, :W], API_AGE_S)
@@ -46,10 +47,10 @@ def _workloads(sim: ClusterSim, b: int, seen: NDArray[np.float64]) -> WorkloadSi
     low, high = sim.arrays.hpa.spec["min_replicas"], sim.arrays.hpa.spec["max_replicas"]
     target, up, down, wait_up, wait_down = np.array(hpa, np.float64).T
     return WorkloadSignals(
-        offered_rps=signal(seen[2], RATE_AGE_S),
+        offered_rps=signal(seen[2], rate_age_s),
         cpu_per_pod=signal(seen[0], seen[4]),
         memory_per_pod_gib=signal(seen[1], seen[4]),
-        error_share=signal(seen[3], RATE_AGE_S),
+        error_share=signal(seen[3], rate_age_s),
         ready=api(flow.n_ready),
         desired=api(flow.spec_replicas),
         starting=api(flow.n_starting),

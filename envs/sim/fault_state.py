@@ -22,6 +22,7 @@ OP_LOSE_RANK = 7  # pool, rank among its nodes; until likewise
 OP_CRASH_LOOP = 8  # workload, share of its pods; until = end of the window
 OP_INTERRUPT = 9  # spot group, rank among its nodes; until = s of notice
 OP_RECOMMEND = 10  # likewise, before it: heard only by a stack that acts on rebalance recommendations
+OP_LAG = 11  # workload, s by which its metrics are late
 IGNORES, DRAINS, REBALANCES = 0, 1, 2  # what a stack does about spot notices
 HEALS_NOT, HEALS_AT_ONCE, HEALS_ALWAYS = 0, 1, 2  # the last also what it lost while it was closed
 Operation = tuple[float, int, int, float, float]  # time, op, target, value, until
@@ -37,6 +38,7 @@ class Faults(NamedTuple):
     until: F8  # (B, E)
     next: I4  # (B,) first operation that is still to come
     telemetry: F8  # (B, W) what samples are multiplied by; NaN = there are none
+    lag_s: F8  # (B, W) how much older than usual samples are
     crash_share: F8  # (B, W) share of new pods that loop until crash_until_s
     crash_until_s: F8  # (B, W)
     blocked: I1  # (B, G) 1: the provider has no nodes of this group
@@ -75,6 +77,7 @@ def pack_faults(
         until=until,
         next=np.zeros(B, np.int32),
         telemetry=np.ones((B, W)),
+        lag_s=np.zeros((B, W)),
         crash_share=np.zeros((B, W)),
         crash_until_s=np.full((B, W), -math.inf),
         blocked=np.zeros((B, G), np.int8),

@@ -22,6 +22,7 @@ from envs.sim.fault_state import (
     OP_BLOCK,
     OP_CRASH_LOOP,
     OP_INTERRUPT,
+    OP_LAG,
     OP_LOSE_CHOICE,
     OP_LOSE_GROUP,
     OP_LOSE_RANK,
@@ -65,6 +66,8 @@ def strike(s: Any, b: int, i: int, now_s: float, row: int, tick_end_s: float) ->
         s.clock.api_since_s[b] = now_s
     elif op == OP_TELEMETRY:
         s.faults.telemetry[b, target] = value
+    elif op == OP_LAG:
+        s.faults.lag_s[b, target] = value
     elif op == OP_BLOCK:
         s.faults.blocked[b, target] = 1 if value > 0.0 else 0
         for _ in range(s.faults.missing[b, target] if value <= 0.0 else 0):

@@ -54,6 +54,7 @@ from envs.controllers.karpenter_state import (
     SINGLE_DONE_S,
 )
 from envs.controllers.karpenter_survey import note_available, pods_may_go, survey
+from envs.controllers.karpenter_variety import few_are_varied
 from envs.sim.autoscale import drain_node, pool_room
 from envs.sim.flow import NODES_ADDED
 from envs.sim.jit import inner
@@ -126,6 +127,8 @@ def best_in_stock(s: Any, b: int, mask: Any, now_s: float) -> int:
 @inner
 def launch(s: Any, b: int, mask: Any, now_s: float, row: int, tick_end_s: float) -> int:
     """Ask the provider for one of the offerings in the mask; the node's slot, -1 = none to be had."""
+    if not few_are_varied(s.kp, s.groups, s.kp_solve, b, mask, MOST_TYPES):
+        return -1
     g = best_in_stock(s, b, mask, now_s)
     if g < 0 or pool_room(s, b, s.groups.pool[b, g]) < 1:
         return -1

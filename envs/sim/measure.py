@@ -41,6 +41,13 @@ def sample_time_s(s: Any, b: int, w: int, now_s: float) -> float:
 
 
 @inner
+def shown_s(s: Any, b: int, w: int, now_s: float) -> float:
+    """The time that the metrics of workload w are of when asked at now_s, but for their usual age: earlier under a
+    telemetry delay."""
+    return now_s - s.faults.lag_s[b, w]
+
+
+@inner
 def last_tick(s: Any, b: int, at_s: float, tick: int) -> int:
     """The newest tick that had ended at at_s, always before the tick in work."""
     return min(math.floor(at_s / s.clock.tick_s[b]) - 1, tick - 1)
@@ -74,7 +81,7 @@ def fill_sample(s: Any, b: int, w: int, now_s: float, tick: int) -> None:
     for m in range(s.hpa.spec[b, w].n_metrics):
         metric, seen = s.hpa.metric[b, w, m], out.metric[b, w, m]
         if metric.kind in (TOTAL_VALUE, TOTAL_AVERAGE):
-            value = external_value(s, b, w, metric.signal, now_s, tick)
+            value = external_value(s, b, w, metric.signal, shown_s(s, b, w, now_s), tick)
             seen.ok = value >= 0.0
             seen.usage = int(value * 1000.0)
         else:
@@ -144,7 +151,8 @@ def per_pod_milli(s: Any, b: int, w: int, signal: int, sample_s: float, tick: in
 def _fill_pods(s: Any, b: int, w: int, m: int, now_s: float, tick: int) -> None:
     seen = s.hpa_sample.metric[b, w, m]
     signal = s.hpa.metric[b, w, m].signal
-    sample_s = sample_time_s(s, b, w, now_s) if is_resource(signal) else now_s - RATE_AGE_S
+    at_s = shown_s(s, b, w, now_s)
+    sample_s = sample_time_s(s, b, w, at_s) if is_resource(signal) else at_s - RATE_AGE_S
     each = per_pod_milli(s, b, w, signal, sample_s, tick)
     seen.ok = each >= 0.0
     if s.flow.n_starting[b, w] == 0 and s.flow.n_pending[b, w] == 0 and now_s > s.flow.young_until_s[b, w]:
@@ -193,13 +201,14 @@ def measure_workloads(s: Any, b: int, now_s: float, tick: int, out: Any) -> None
 
     Rows: cores per ready pod, GiB per ready pod, offered requests/s, bad share, age of the first two in s.
     """
-    j = last_tick(s, b, now_s - RATE_AGE_S, tick)
     k = window_ticks(s, b, RATE_WINDOW_S)
     for w in range(out.shape[1]):
-        sample_s = sample_time_s(s, b, w, now_s)
+        at_s = shown_s(s, b, w, now_s)
+        j = last_tick(s, b, at_s - RATE_AGE_S, tick)
+        sample_s = sample_time_s(s, b, w, at_s)
         cpu = per_pod_milli(s, b, w, SIGNAL_CPU, sample_s, tick)
         mem = per_pod_milli(s, b, w, SIGNAL_MEMORY, sample_s, tick)
-        rps = external_value(s, b, w, SIGNAL_RPS, now_s, tick)
+        rps = external_value(s, b, w, SIGNAL_RPS, at_s, tick)
         wrong = s.faults.telemetry[b, w]
         cpu, mem, rps = distorted(cpu, wrong), distorted(mem, wrong), distorted(rps, wrong)
         out[0, w] = cpu * 1e-3 if cpu >= 0.0 else math.nan

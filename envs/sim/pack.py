@@ -96,6 +96,11 @@ def node_slots(cluster: ClusterSpec) -> int:
     return sum(p.max_nodes for p in cluster.node_pools) + 64
 
 
+def _longest_lag_s(cases: Sequence[Case]) -> float:
+    """How much older than usual metrics may be."""
+    return max((f.delay_s for c in cases for f in c.scenario.faults if f.kind == "telemetry-delay"), default=0.0)
+
+
 def pack(cases: Sequence[Case], *, rows: int, warmup_ticks: int) -> Sim:
     """Arrays for these clusters at tick -warmup_ticks: nodes asked for, no pods yet (see ClusterSim)."""
     clusters = [c.scenario.cluster for c in cases]
@@ -104,7 +109,9 @@ def pack(cases: Sequence[Case], *, rows: int, warmup_ticks: int) -> Sim:
     G = groups.price.shape[1]
     N, P = max(map(node_slots, clusters)), max(map(pod_slots, cases))
     dt = cases[0].scenario.tick_s
-    history = 1 << (int(np.ceil(HISTORY_S / dt)) + 2).bit_length()  # a power of two (measure.place_in)
+    history = (
+        1 << (int(np.ceil((HISTORY_S + _longest_lag_s(cases)) / dt)) + 2).bit_length()
+    )  # a power of two (measure.place_in)
     nodes, pods = empty_nodes(B, W, N, classes.req.shape[2]), empty_pods(B, W, P)
     hpa = pack_hpa(hpa_specs(cases, W), **hpa_defaults(cases, W)._asdict(), reserve=_reserve(cases))
     autoscalers = [c.stack.nodes if isinstance(c.stack.nodes, ClusterAutoscaler) else None for c in cases]

@@ -11,7 +11,7 @@ from envs.controllers.keda import is_active, keda_poll
 from envs.controllers.scaler_pack import LOOP_FORECAST, LOOP_KEDA
 from envs.controllers.schedule import scheduled_floor
 from envs.sim.jit import inner
-from envs.sim.measure import RATE_AGE_S, external_value
+from envs.sim.measure import RATE_AGE_S, distorted, external_value, shown_s
 from envs.sim.replicas import set_replicas
 
 
@@ -24,7 +24,9 @@ def run_loop(s: Any, b: int, w: int, now_s: float, tick: int, row: int, tick_end
         return
     most = s.hpa.spec[b, w].max_replicas
     if kind == LOOP_FORECAST:
-        observe(s.scalers, b, w, now_s - RATE_AGE_S, external_value(s, b, w, SIGNAL_RPS, now_s, tick))
+        at_s = shown_s(s, b, w, now_s)
+        rps = distorted(external_value(s, b, w, SIGNAL_RPS, at_s, tick), s.faults.telemetry[b, w])
+        observe(s.scalers, b, w, at_s - RATE_AGE_S, rps)
         floor = forecast_floor(s.scalers, b, w, most)
     else:
         floor = scheduled_floor(s.scalers.times, s.scalers.table[b, w], s.scalers.own_min[b, w], most, now_s)
@@ -38,8 +40,9 @@ def _poll(s: Any, b: int, w: int, now_s: float, tick: int, row: int, tick_end_s:
         trigger = s.scalers.trigger[b, w, t]
         value = -1.0
         if trigger.wakes and trigger.table < 0:
-            value = external_value(s, b, w, trigger.signal, now_s, tick)
-            if trigger.signal != SIGNAL_RPS:  # items are whole: a fluid's last drop wakes nobody
+            value = external_value(s, b, w, trigger.signal, shown_s(s, b, w, now_s), tick)
+            value = distorted(value, s.faults.telemetry[b, w])
+            if value >= 0.0 and trigger.signal != SIGNAL_RPS:  # items are whole: a fluid's last drop wakes nobody
                 value = math.floor(value + 0.5)
         state = is_active(trigger, s.scalers.times, value, now_s)
         active = active or state > 0

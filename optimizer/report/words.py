@@ -89,6 +89,7 @@ def describe_fault(fault: Fault) -> str:
         "slow-image-pulls": f"starts take x{fault.factor:g}, {_those(fault.workloads, 'all workloads')}",
         "api-slowness": f"every write {fault.delay_s:g} s late",
         "telemetry-gap": f"no samples of {_those(fault.workloads, 'all workloads')}",
+        "telemetry-delay": f"samples of {_those(fault.workloads, 'all workloads')} {fault.delay_s:g} s late",
         "telemetry-garbage": f"samples x{fault.factor:g} of {_those(fault.workloads, 'all workloads')}",
         "price-change": f"x{fault.factor:g}, {_those((fault.capacity_type or '', *fault.instance_types), 'all nodes')}",
         "flash-crowd": f"load x{fault.factor:g} on {_those(fault.workloads, 'all workloads')}",

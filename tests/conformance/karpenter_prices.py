@@ -106,7 +106,7 @@ def decision_case(case: Case) -> Result:
         options = CATALOGS[c["replacement_options_catalog"]] if "replacement_options_catalog" in c else []
     needs = c.get("replacement_requirements") or []
     if any(r.get("min_values") and r["key"] != TYPE_KEY for r in needs):
-        return left_out("minValues on another key than the instance type: node pools here list their types")
+        return left_out("minValues on another key than the instance type")
     min_types = max([r.get("min_values") or 0 for r in needs], default=0)
     o = offerings(options, needs)
     first, worst, best = o.scratch()

@@ -16,8 +16,6 @@ DECLARED_ZONES = ("test-zone-1", "test-zone-2", "test-zone-3")  # by the types o
 
 def outside(c: Any) -> str:
     """Why a case is outside the model; "" when it is not."""
-    if any(r.get("min_values") for p in c["pools"] for r in p["requirements"]):
-        return "minValues: node pools here list their types"
     if any(len(p["daemon_overhead"]) > 1 for p in c["pools"]):
         return "DaemonSets that run on some types of a pool only"
     if any(p.get("host_ports") for p in c["pods"]):

@@ -19,7 +19,9 @@ from envs.controllers.karpenter_layout import (
     AFFINITY,
     ANTI,
     ANTI_OF_OTHERS,
+    FLAGS,
     NO_LIMIT,
+    RELAX_MIN_VALUES,
     SPREAD,
     U_PLANES,
     KpConfig,
@@ -80,6 +82,7 @@ class Row:
     name: tuple[str, str] = ("", "")
     price: float = 0.0
     kind: str = "on-demand"
+    type_labels: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 def requirements(raw: Any) -> Selector:
@@ -205,7 +208,9 @@ def pool_rows(pool: Mapping[str, Any], index: int, keys: Mapping[str, set[str]])
                 labels = place | {k: v for k, v in zip(open_keys, values, strict=True) if v is not None}
                 name = (pool["name"], f"{machine['name']}#{number}")
                 amounts, capacity = machine["allocatable"], machine["capacity"]
-                yield Row(labels, taints_of(pool["taints"]), amounts, capacity, overhead, index, name, price, kind)
+                about = {**machine["labels"], TYPE_KEY: [machine["name"]]}
+                taints = taints_of(pool["taints"])
+                yield Row(labels, taints, amounts, capacity, overhead, index, name, price, kind, about)
 
 
 def build(case: Mapping[str, Any], *, zones: Sequence[str] = (), order: Sequence[int] = ()) -> KpWorld:
@@ -379,16 +384,35 @@ def _config(
     rank[0, order] = np.arange(W)
     plain = np.array([[*(not t for t in terms), not any(terms)]])
     nothing = np.zeros((1, L))
+    flag = np.zeros((1, FLAGS))
+    flag[0, RELAX_MIN_VALUES] = case.get("min_values_policy") == "BestEffort"
+    least, value = _min_values(pools, rows, L, G)
     return KpConfig(
-        flag=np.zeros((1, 7)), kind=np.array([[kinds.index(r.name) for r in rows] or [0]], np.int64),
+        flag=flag, kind=np.array([[kinds.index(r.name) for r in rows] or [0]], np.int64),
         capacity=np.array([[CAPACITY[r.kind] for r in rows] or [0]], np.int64),
-        pool_order=np.arange(len(pools), dtype=np.int64)[None], limit=np.zeros((1, L, R + 1), np.int64),
+        pool_order=np.arange(len(pools), dtype=np.int64)[None], least=least, value=value,
+        limit=np.zeros((1, L, R + 1), np.int64),
         policy=np.zeros((1, L), np.int64), after_s=nothing, expire_s=nothing.copy(),
         budget=np.zeros((1, L, 1, 12), np.int64), share=np.zeros((1, L, 1)),
         twin=np.arange(W)[None], rank=rank, cost=np.ones((1, W)),
         n_steps=np.array([[len(s) - 1 for s in steps]], np.int64), compat=compat, term=term, plain=plain,
         pod_domain=pod_domain, pod_asks=pod_asks, known=known, pool_domain=pool_domain, pool_asks=pool_asks,
     )  # fmt: skip
+
+
+def _min_values(pools: Sequence[Mapping[str, Any]], rows: Sequence[Row], L: int, G: int) -> tuple[Any, Any]:
+    """(1, L, K) minima and (1, K, G) values by number, -1 = without the label, of requirements with minValues."""
+    asked = [[r for r in pool["requirements"] if r.get("min_values")] for pool in pools]
+    K = max([1, *map(len, asked)])
+    least, value = np.zeros((1, L, K), np.int64), np.full((1, K, G), -1, np.int64)
+    for index, mine in enumerate(asked):
+        for k, r in enumerate(mine):
+            least[0, index, k], key, seen = r["min_values"], ALIASES.get(r["key"], r["key"]), {}
+            for g, row in enumerate(rows):
+                had = [row.labels[key]] if key in row.labels else row.type_labels.get(key) or ()
+                if row.pool == index and had:
+                    value[0, k, g] = seen.setdefault(had[0], len(seen))
+    return least, value
 
 
 def _suits(pod: Pod, wish: Wish, row: Row) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from envs.faults import Fault
 from envs.scenario import TraceDemand
 from envs.stack import Learned, Stack
 from envs.stack_file import load_stack
@@ -17,6 +18,7 @@ from optimizer.evaluate_cases import Case
 from optimizer.evaluate_learned import one_batch, run_settings
 from optimizer.evaluate_run import JudgedFold
 from optimizer.learned_control import LearnedControl
+from policies.replay import losses
 from tests.policies.test_parity import Linear
 
 HOURS = 3
@@ -59,6 +61,28 @@ def test_stacks_that_differ_in_more_than_the_price_are_no_batch(case: Case) -> N
     one, two = settings_of(20.0, 500.0)
     assert not one_batch(case, [one, replace(two, learned=replace(OPTIONS, burn=False))])
     assert not one_batch(case, [one, load_stack("rps-target")])
+
+
+def test_a_case_with_broken_telemetry_is_no_batch(case: Case) -> None:
+    gap = Fault("telemetry-gap", "gap", at_s=600.0, duration_s=600.0)
+    assert not one_batch(replace(case, scenario=replace(case.scenario, faults=(gap,))), settings_of(20.0, 500.0))
+
+
+def test_a_learned_stacks_replay_learns_nothing_from_what_nobody_measured(case: Case) -> None:
+    family = LearnedControl(case.scenario, settings_of(100.0)[0], 5, Linear()).replay
+    assert family is not None
+    rates = np.random.default_rng(1).uniform(50.0, 400.0, (30, 2))
+    family.extend(rates)
+    before = losses(family.past, 100.0)
+    family.extend(3.0 * rates, np.zeros(rates.shape, np.bool_))
+    assert family.past.seconds == 3600.0
+    assert losses(family.past, 100.0) == pytest.approx(before, rel=1e-12)
+    some = np.ones(rates.shape, np.bool_)
+    some[10:20, 0] = False
+    family.extend(rates, some)
+    after = losses(family.past, 100.0)
+    assert not np.allclose(after, before)
+    assert np.isfinite(after).all()
 
 
 def traced(folder: Path, spike: float) -> list[float]:

@@ -11,6 +11,7 @@ import pytest
 
 from envs.action import Plan
 from envs.errors import InputError
+from envs.plausible import impossible
 from envs.rollout import rollout
 from envs.scenario import Scenario
 from envs.scenario_file import load_scenario
@@ -126,6 +127,44 @@ def test_a_minute_that_was_not_measured_is_not_a_minute_without_load(folder: Pat
     seen = control._known(np.array([[5.0, 7.0], [np.nan, 8.0], [np.nan, np.nan]]))
     assert seen.tolist() == [[5.0, 7.0], [5.0, 8.0], [5.0, 8.0]]
     assert control._known(np.array([[np.nan, 9.0]])).tolist() == [[5.0, 9.0]]
+
+
+def broken(folder: Path, fault: str, stack: Stack) -> tuple[Recorder, Timeline]:
+    """A run whose telemetry of `cart` is broken from 1 h to 2 h."""
+    inside = folder / (fault or "sound").split(",")[0].strip("{").replace(" ", "").replace(":", "")
+    inside.mkdir()
+    when = ", at: 1h, duration: 1h, workloads: [cart]}"
+    (inside / "pair.yaml").write_text(SCENARIO + (f"faults:\n  - {fault}{when}\n" if fault else ""))
+    return run(inside, 1.0, stack)
+
+
+def test_replay_does_not_learn_from_minutes_that_nobody_measured(folder: Path, often: Stack) -> None:
+    sound, _ = broken(folder, "", often)
+    gap, _ = broken(folder, "{kind: telemetry-gap", often)
+    learnt, missed = sound.control.past, gap.control.past
+    assert missed.seconds == learnt.seconds
+    assert missed.offered[1] == pytest.approx(learnt.offered[1], rel=1e-12), "search was measured all along"
+    share = missed.offered[0] / learnt.offered[0]
+    assert share == pytest.approx(11 / 12, abs=0.02), "an hour of twelve adds nothing, in requests and in dollars alike"
+    dollars = missed.usd[0, 0] / learnt.usd[0, 0]
+    assert dollars == pytest.approx(np.full(len(dollars), share), abs=0.03)
+
+
+def test_replay_does_not_learn_from_garbage_that_cannot_be(folder: Path, often: Stack) -> None:
+    """Twenty times the load, and hardly a bad request: no such load was served. It counts as not measured."""
+    gap, _ = broken(folder, "{kind: telemetry-gap", often)
+    wrong, rows = broken(folder, "{kind: telemetry-garbage, factor: 20", often)
+    assert rows.desired[(rows.time_s > 4000.0) & (rows.time_s < 7000.0), 0].max() == 40, "the HPA believes it"
+    assert [p.tobytes() for _, p in wrong.plans] == [p.tobytes() for _, p in gap.plans]
+    assert wrong.control.past.offered == pytest.approx(gap.control.past.offered, rel=1e-12)
+
+
+def test_a_crowd_that_is_real_is_learnt_from() -> None:
+    """Ten times what the replicas carry is believed once requests are bad, as they are bound to be."""
+    ready, capacity = np.array([4.0, 4.0, 0.0]), np.array([100.0, 100.0, 100.0])
+    rates, bad = np.array([4000.0, 4000.0, 4000.0]), np.array([0.9, 0.0, 0.0])
+    assert impossible(rates, bad, ready, capacity).tolist() == [False, True, False]
+    assert not impossible(np.array([590.0, np.nan, 5.0]), np.zeros(3), ready, capacity).any()
 
 
 def test_replay_in_a_what_if_is_reproducible_and_never_forgotten(folder: Path, often: Stack) -> None:

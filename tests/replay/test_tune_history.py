@@ -20,6 +20,7 @@ from envs.stack import HpaMetric, HpaSpec, Stack
 from envs.stack_file import load_stack
 from optimizer import cli
 from optimizer.from_history import Options, Outcome, Replayed, believed, replay_history
+from optimizer.measured_past import alike, measured_steps
 from policies.replay_table import load
 from tests.replay.measured import CAPACITY, measured, write
 
@@ -114,6 +115,33 @@ def test_what_a_gap_bridges_is_known_as_such(tmp_path: Path) -> None:
     path.write_text("time,served_rps,replicas\n" + "".join(f"{60 * i},{'' if i == 7 else i},2\n" for i in range(60)))
     series = read_history([path]).workloads[0]
     assert np.flatnonzero(~series.known).tolist() == [7]
+
+
+@pytest.mark.parametrize("hole", ["empty", "absent"])
+def test_what_bridges_a_gap_teaches_nothing(folder: Path, hole: str) -> None:
+    """Forty minutes without samples of `cart`: their straight line is replayed and paid for, but not learnt from."""
+    whole = replayed(folder)
+    lines = (folder / "history.csv").read_text().splitlines()
+    empty = [",".join([line.split(",")[0], "", "", line.split(",")[3]]) for line in lines[601:641]]
+    lines[601:641] = empty if hole == "empty" else []
+    (folder / "history.csv").write_text("\n".join(lines) + "\n")
+    series = read_history([folder / "history.csv"]).of("cart")
+    assert series is not None
+    known = measured_steps(series, 0.0, 60.0, 1440)
+    assert 39 <= np.count_nonzero(~known) <= 42
+    assert not known[602:638].any()
+    cart, before = replayed(folder).outcomes[0], whole.outcomes[0]
+    assert cart.offered.sum() == pytest.approx(before.offered.sum(), rel=0.05), "the day is replayed whole"
+    assert np.isfinite(cart.loss[cart.chosen])
+    assert cart.loss != pytest.approx(before.loss, rel=1e-6)
+
+
+def test_stretches_are_cut_where_measurements_stop_and_go_on() -> None:
+    """Two workloads over ten steps; the first was not measured in three of them, which go by themselves."""
+    measured = np.ones((10, 2), np.bool_)
+    measured[4:7, 0] = False
+    assert [(s.start, s.stop) for s in alike(measured)] == [(0, 4), (4, 7), (7, 10)]
+    assert [(s.start, s.stop) for s in alike(np.ones((5, 2), np.bool_))] == [(0, 5)]
 
 
 def test_the_proposal_is_no_worse_than_today_on_the_past_and_threads_change_nothing(folder: Path) -> None:

@@ -317,6 +317,7 @@ FAULTS = (
     Fault("api-slowness", "api", per_day=300.0, duration_s=60.0, delay_s=7.0),
     Fault("telemetry-gap", "gap", per_day=300.0, duration_s=60.0),
     Fault("telemetry-garbage", "garbage", per_day=300.0, duration_s=60.0, factor=3.0),
+    Fault("telemetry-delay", "late", per_day=300.0, duration_s=120.0, delay_s=90.0),
     Fault("price-change", "price", at_s=200.0, duration_s=float("inf"), factor=2.0),
 )
 

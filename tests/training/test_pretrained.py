@@ -15,7 +15,7 @@ from training.model_card import CARD, FOLDER, card, shipped_table
 
 def test_the_stacks_run_the_bundle_that_ships() -> None:
     shipped = load(FOLDER)
-    for name in ("trimtab", "trimtab-karpenter"):
+    for name in ("trimtab", "trimtab-cluster-autoscaler"):
         assert bundle_of(load_stack(name)).manifest == shipped.manifest
     assert bundle_path("pretrained") == FOLDER
     assert shipped.manifest.prior is not None

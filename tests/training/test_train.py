@@ -17,10 +17,12 @@ pytest.importorskip("stable_baselines3", reason="training needs the extra `train
 
 from policies.bundle import load_bundle
 from policies.network import Network
+from training.act import act_of
 from training.actor import actor_of
 from training.config import TrainConfig, load_config
 from training.ppo import CHECKPOINT, make_model
-from training.train import act_of, make_env, run, split
+from training.stage_run import make_env
+from training.train import run, split
 
 TINY = {
     "name": "tiny",

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from envs.scenario_file import load_scenario
 from optimizer import whatif
-from optimizer.bound import COLUMNS
+from optimizer.bound import COLUMNS, without_broken
 from optimizer.report.report import render
 from optimizer.whatif_console import print_result
 from optimizer.whatif_json import document
@@ -73,3 +73,34 @@ def test_progress_tells_of_the_bounds():
     steps: list[whatif.Step] = []
     whatif.run("toy", stacks=["hpa-default"], days=0.05, seeds=2, bound=True, jobs=1, progress=steps.append)
     assert [(s.bounds_done, s.bounds) for s in steps if s.bounds] == [(0, 2), (1, 2), (2, 2)]
+
+
+def test_a_bound_above_a_bill_is_an_error_line_and_no_figure(monkeypatch):
+    """A defect that is planted: the bound of the second seed comes out a quarter too high."""
+    from optimizer import bound
+
+    honest = bound.bounds_of
+
+    def planted(*args, **kwargs):
+        found = honest(*args, **kwargs)
+        found.loc[found["seed"] == found["seed"].max(), "usd"] *= 1.25
+        return found
+
+    monkeypatch.setattr(bound, "bounds_of", planted)
+    broken = whatif.run("toy", stacks=["hpa-default"], days=0.25, seeds=2, bound=True, jobs=1)
+    (line,) = broken.about.notes
+    assert line.startswith("error: the lower bound of hpa-default, seed")
+    assert "$7.50 where $6.00 was paid" in line
+    assert broken.table[["bound_usd", "above_bound"]].isna().all(axis=None)
+    console = Console(width=200, file=io.StringIO())
+    print_result(broken, console)
+    assert "note: error" not in console.file.getvalue()
+    assert line in console.file.getvalue().replace("\n", " ")
+    assert "defect of Trimtab" in render(broken)
+
+
+def test_rounding_is_no_defect(toy):
+    bounds = toy.hourly.groupby(["row", "seed"])["usd"].sum().reset_index()
+    kept, lines = without_broken(bounds.assign(usd=bounds["usd"] * (1.0 + 1e-9)), toy.hourly)
+    assert lines == ()
+    assert kept["usd"].notna().all()

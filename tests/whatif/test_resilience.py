@@ -92,6 +92,9 @@ def test_faults_are_described_in_words() -> None:
     said = {
         Fault("zone-loss", "z", at_s=90_000.0, duration_s=5400.0, zone="b"): "zone b, day 2, 01:00, 1h30m",
         Fault("node-crash", "n", per_node_hour=0.01): "0.01 per node and hour, at random",
+        Fault(
+            "telemetry-delay", "d", per_day=2.0, duration_s=60.0, delay_s=180.0
+        ): "samples of all workloads 180 s late, 2 a day, 1m",
         Fault("telemetry-gap", "t", per_day=2.0, duration_s=60.0): "no samples of all workloads, 2 a day, 1m",
         Fault("price-change", "p", at_s=0.0, factor=2.0, capacity_type="spot"): "x2, spot, day 1, 00:00",
     }

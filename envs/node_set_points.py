@@ -1,0 +1,84 @@
+"""Set-points of node pools that a learned stack writes beside the services': which machines, and how eagerly to pack.
+
+    requirements        the instance types whose money buys most room for this cluster's own mix of pods
+    consolidate_after   a constant of the violation price: the dearer a bad request, the longer a node is kept
+
+Both are fields of a Karpenter NodePool (node.kubernetes.io/instance-type In ..., disruption.consolidateAfter), set when
+the stack starts. Left alone, Karpenter takes the cheapest machine for the pods that wait just now, which is a small
+one, of which system and DaemonSets use a larger part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from envs.cluster import ClusterSpec, InstanceType, NodePool, Workload
+from envs.matching import hard_taints_tolerated
+from envs.plain import Array
+from envs.sim.pack_placement import requests
+from envs.stack import Karpenter
+
+DEARER = 1.15  # types up to so many times the cheapest room are kept, so that a stock-out leaves a choice
+AT_LEAST = 3
+# violation price (geometric mean of the services') -> consolidateAfter, s; in between logarithms are interpolated
+PRICE_NODES = (10.0, 30.0, 100.0, 300.0, 1000.0)
+AFTER_S = (60.0, 60.0, 180.0, 300.0, 600.0)
+
+
+def node_base(cluster: ClusterSpec, nodes: Karpenter, prices: Array) -> tuple[ClusterSpec, Karpenter]:
+    """The cluster with each pool's types narrowed, and Karpenter's settings, for services at these prices (W,)."""
+    pools = tuple(replace(pool, instance_types=types_for(cluster, pool)) for pool in cluster.node_pools)
+    settings = replace(nodes, consolidate_after_s=consolidate_after_s(cluster, prices))
+    return replace(cluster, node_pools=pools), settings
+
+
+def consolidate_after_s(cluster: ClusterSpec, prices: Array) -> float:
+    """Whole seconds of quiet before a node may go, at the geometric mean of the prices, weighed by CPU requested."""
+    weight = np.array([w.cpu_request * max(w.max_replicas, 1) for w in cluster.workloads])
+    price = np.average(np.log(np.maximum(prices, 1e-9)), weights=np.maximum(weight, 1e-9))
+    return float(np.rint(np.exp(np.interp(price, np.log(PRICE_NODES), np.log(AFTER_S)))))
+
+
+def types_for(cluster: ClusterSpec, pool: NodePool) -> tuple[str, ...]:
+    """The pool's types that buy room for its pods at most DEARER times the least price, at least AT_LEAST of them.
+
+    Order is kept. Whatever pod had a machine in the pool still has one. A pool that no pod may use stays as it is.
+    """
+    machines = {t.name: t for t in cluster.instance_types}
+    offered = [machines[name] for name in pool.instance_types]
+    pods = [w for w in cluster.workloads if hard_taints_tolerated(w.tolerations, pool.taints)]
+    pods = [w for w in pods if any(_takes(t, pool, w) for t in offered)]
+    if not pods:
+        return pool.instance_types
+    prices = {t.name: usd_per_core(t, pool, pods) for t in offered}
+    ranked = sorted(offered, key=lambda t: (prices[t.name], t.name))
+    kept = {t.name for i, t in enumerate(ranked) if i < AT_LEAST or prices[t.name] <= DEARER * prices[ranked[0].name]}
+    for w in pods:
+        if not any(_takes(machines[name], pool, w) for name in kept):
+            kept.add(next(t.name for t in ranked if _takes(t, pool, w)))
+    return tuple(name for name in pool.instance_types if name in kept)
+
+
+def usd_per_core(machine: InstanceType, pool: NodePool, pods: Sequence[Workload]) -> float:
+    """$ an hour for a core that these pods can really request; inf where they fit badly or not at all.
+
+    Of what is allocatable, DaemonSets take their part and half a pod is lost to packing; memory counts as
+    the cores that would ask for it in the pods' own proportion.
+    """
+    weight = np.array([max(w.max_replicas, 1) for w in pods], np.float64)
+    cpu = float(np.average([w.cpu_request for w in pods], weights=weight))
+    gib = float(np.average([w.memory_request_gib for w in pods], weights=weight))
+    cores = machine.allocatable_cpu - pool.daemon_cpu - 0.5 * cpu
+    memory = machine.allocatable_memory_gib - pool.daemon_memory_gib - 0.5 * gib
+    room = min(cores, memory * cpu / gib if gib > 0 else cores)
+    return machine.price_usd_per_h / room if room > 0 else float("inf")
+
+
+def _takes(machine: InstanceType, pool: NodePool, w: Workload) -> bool:
+    cpu, memory, _, gpu = requests(w)
+    cores = machine.allocatable_cpu - pool.daemon_cpu
+    gib = machine.allocatable_memory_gib - pool.daemon_memory_gib
+    return cpu <= round(cores * 1000) and memory <= round(gib * 2**30) and gpu <= machine.gpu

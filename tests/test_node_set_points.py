@@ -1,0 +1,110 @@
+"""Which machines a learned stack's NodePools may use, and how eagerly they are packed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from envs.cluster import ClusterSpec, InstanceType, NodePool, ServiceModel, Taint, Workload
+from envs.errors import InputError
+from envs.node_set_points import AT_LEAST, consolidate_after_s, types_for, usd_per_core
+from envs.prices import PriceBook
+from envs.scenario import GeneratedDemand, Scenario
+from envs.stack import Karpenter
+from envs.stack_file import load_stack
+from envs.steered import prices_of
+from envs.workload_batch import WorkloadBatch
+from optimizer.learned_stack import control_of
+
+TYPES = ("m7i.large", "m7i.xlarge", "m7i.2xlarge", "c7i.xlarge", "r7i.large", "c7i.large")
+BOOK = PriceBook.load("aws")
+MACHINES: tuple[InstanceType, ...] = tuple(BOOK.instance_type(name, "us-east-1") for name in TYPES)
+
+
+def a_pod(name: str, cpu: float, gib: float, **more: object) -> Workload:
+    w = Workload(name=name, service=ServiceModel(cpu_s_per_request=0.05), cpu_request=cpu, memory_request_gib=gib)
+    return replace(w, **more)  # type: ignore[arg-type]
+
+
+def a_cluster(*pods: Workload, types: tuple[str, ...] = TYPES, **pool: object) -> ClusterSpec:
+    return ClusterSpec(pods, (replace(NodePool("general", types), **pool),), MACHINES, "test")  # type: ignore[arg-type]
+
+
+pods = st.lists(
+    st.tuples(st.floats(0.05, 7.0), st.floats(0.1, 28.0)), min_size=1, max_size=6
+).map(lambda pairs: [a_pod(f"w{i}", cpu, gib) for i, (cpu, gib) in enumerate(pairs)])  # fmt: skip
+
+
+def takes(name: str, w: Workload) -> bool:
+    machine, pool = MACHINES[TYPES.index(name)], NodePool("general", TYPES)
+    return (
+        round(w.cpu_request * 1000) <= round((machine.allocatable_cpu - pool.daemon_cpu) * 1000)
+        and w.memory_request_gib <= machine.allocatable_memory_gib - pool.daemon_memory_gib
+    )
+
+
+@settings(max_examples=150, deadline=None)
+@given(pods)
+def test_every_pod_that_had_a_machine_still_has_one_and_a_choice_is_left(workloads: list[Workload]) -> None:
+    cluster = a_cluster(*workloads)
+    kept = types_for(cluster, cluster.node_pools[0])
+    assert list(kept) == [name for name in TYPES if name in kept]
+    assert len(kept) >= AT_LEAST
+    for w in workloads:
+        assert not any(takes(name, w) for name in TYPES) or any(takes(name, w) for name in kept)
+
+
+def test_small_machines_go_where_daemonsets_and_system_eat_them_up() -> None:
+    cluster = a_cluster(a_pod("web", 0.4, 0.8), types=("m7i.large", "m7i.xlarge", "m7i.2xlarge", "c7i.xlarge"))
+    assert types_for(cluster, cluster.node_pools[0]) == ("m7i.xlarge", "m7i.2xlarge", "c7i.xlarge")
+
+
+def test_pods_that_ask_for_memory_keep_the_machines_that_have_it() -> None:
+    cluster = a_cluster(a_pod("cache", 0.2, 4.0))
+    pool = cluster.node_pools[0]
+    cost = {m.name: usd_per_core(m, pool, cluster.workloads) for m in MACHINES}
+    assert min(cost, key=lambda name: cost[name]).startswith(("r7i", "m7i"))
+    assert min(cost, key=lambda name: cost[name]) in types_for(cluster, pool)
+
+
+def test_a_pool_that_no_pod_may_use_is_left_alone() -> None:
+    cluster = a_cluster(a_pod("web", 0.4, 0.8), taints=(Taint("gpu", "yes", "NoSchedule"),))
+    assert types_for(cluster, cluster.node_pools[0]) == TYPES
+
+
+def test_the_dearer_a_bad_request_the_longer_a_node_is_kept() -> None:
+    cluster = a_cluster(a_pod("web", 0.4, 0.8), a_pod("api", 1.0, 1.0))
+    waits = [consolidate_after_s(cluster, np.full(2, price)) for price in (0.0, 10.0, 100.0, 1000.0, 1e9)]
+    assert waits == sorted(waits)
+    assert waits[0] < waits[-1]
+    assert all(wait == round(wait) and 0 < wait < 3600 for wait in waits)
+
+
+def test_the_shipped_stack_packs_nodes_with_karpenter() -> None:
+    stack = load_stack("trimtab")
+    assert isinstance(stack.nodes, Karpenter)
+    assert stack.learned is not None
+    assert stack.learned.node_pools
+
+
+def test_node_pools_cannot_be_set_without_karpenter(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    path = tmp_path / "mine.yaml"
+    path.write_text("nodes: {kind: cluster-autoscaler}\nlearned: {node_pools: true}\n")
+    with pytest.raises(InputError, match=r"learned\.node_pools.*karpenter"):
+        load_stack(str(path))
+
+
+def test_what_if_and_the_batch_of_an_evaluation_set_the_same_pools() -> None:
+    """Both rewrite cluster and stack through `envs.steered.steered`; nothing else may touch the pools."""
+    cluster = a_cluster(a_pod("web", 0.4, 0.8, slo_target=0.999), a_pod("api", 0.5, 0.5, slo_target=0.99))
+    scenario = Scenario("s", cluster, (GeneratedDemand(base_rps=50.0), GeneratedDemand(base_rps=50.0)), 3600.0)
+    stack = load_stack("trimtab")
+    control = control_of(scenario, stack, 0)
+    batch = WorkloadBatch([scenario], [stack], prices_of(scenario))
+    assert control.scenario.cluster.node_pools == batch.scenarios[0].cluster.node_pools
+    assert control.stack.nodes == batch.stacks[0].nodes
+    assert control.scenario.cluster.node_pools != cluster.node_pools
