@@ -55,16 +55,22 @@ def expand(varies: Sequence[str]) -> list[tuple[Override, ...]]:
 
 def parse_vary(text: str) -> tuple[str, list[str]]:
     """`path=v1,v2` as the full path (aliases resolved) and its value texts."""
+    path, parts = parse_axis(text, "--vary", "traffic_scale=1,2")
+    return ALIASES.get(path, path), parts
+
+
+def parse_axis(text: str, flag: str, example: str) -> tuple[str, list[str]]:
+    """`path=v1,v2` of a command-line flag as the path and its value texts. Raises InputError."""
     path, equals, values = text.partition("=")
     path = path.strip()
     if not equals or not path:
-        raise InputError("--vary", "value", text, "write path=v1,v2, such as traffic_scale=1,2")
+        raise InputError(flag, "value", text, f"write path=v1,v2, such as {example}")
     parts = [part.strip() for part in split_values(values)]
     if not all(parts) or len(parts) > MAX_VALUES:
-        raise InputError("--vary", path, values, 'has an empty value; write path=v1,v2 ("" for empty text)')
+        raise InputError(flag, path, values, 'has an empty value; write path=v1,v2 ("" for empty text)')
     for part in parts:
-        parse_value(path, part)
-    return ALIASES.get(path, path), parts
+        parse_value(path, part, flag)
+    return path, parts
 
 
 def split_values(text: str) -> list[str]:
@@ -86,12 +92,12 @@ def split_values(text: str) -> list[str]:
     return parts
 
 
-def parse_value(path: str, text: str) -> Any:
+def parse_value(path: str, text: str, flag: str = "--vary") -> Any:
     """One value text as YAML data; `[a; b]` is the list `[a, b]`."""
     if text.startswith("["):
         text = text.replace(";", ",")
     try:
         documents = parse_yaml(text)
     except InputError as error:
-        raise InputError("--vary", path, text, f"{error.mend} (quote it if it is text)") from None
+        raise InputError(flag, path, text, f"{error.mend} (quote it if it is text)") from None
     return documents[0].data if len(documents) == 1 else None

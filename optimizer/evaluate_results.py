@@ -15,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.bound import is_broken
+from envs.interquartile import interquartile_mean
 from optimizer.evaluate_cases import Case, Kind
 from optimizer.evaluate_grid import Plan
 from optimizer.evaluate_run import Run
-from optimizer.evaluate_statistics import Draws, Estimate, improvement, interquartile_mean
+from optimizer.evaluate_statistics import Draws, Estimate, improvement
 from optimizer.evaluate_store import RunFile
 from optimizer.frontier import F8, Frontier, cheapest_no_worse, cost_at, frontier, why_no_overlap
 

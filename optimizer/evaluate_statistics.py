@@ -82,17 +82,6 @@ class Draws:
         return Estimate(value, float(low), float(high))
 
 
-def interquartile_mean(values: F8) -> F8:
-    """(R,) mean of the middle half of each row of (R, N), a quarter (rounded down) cut at either end; NaN left out."""
-    ordered = np.sort(values, axis=1)  # NaN last
-    count = np.isfinite(ordered).sum(axis=1)
-    cut = count // 4
-    place = np.arange(values.shape[1])[None, :]
-    kept = (place >= cut[:, None]) & (place < (count - cut)[:, None])
-    total = np.where(kept, ordered, 0.0).sum(axis=1)
-    return np.where(count > 0, total / np.maximum(kept.sum(axis=1), 1), np.nan)
-
-
 def improvement(ours: F8, theirs: F8) -> F8:
     """(U, S) 1 where ours is less, 1/2 where equal to a millionth; its mean is the probability of improvement."""
     near = np.isclose(ours, theirs, rtol=1e-6, atol=0.0)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,7 +17,8 @@ from envs.errors import InputError
 
 if TYPE_CHECKING:
     from training.config import TrainConfig
-    from training.tracking import Tracker
+    from training.sweep import Member
+    from training.sweep_run import Swept
     from training.train import Trained
 
 HELP = """Train an autoscaling policy in the simulator, and make a bundle of it.
@@ -51,9 +53,13 @@ Example: your own configuration and seed; Ctrl-C keeps what is learned, --resume
     trimtab train mine.yaml --seed 7 --out out/mine
 
     trimtab train mine.yaml --seed 7 --out out/mine --resume
+
+Example: a sweep: ten seeds of two learning rates, each run in a folder of its own, as many at once as there are cores;
+then tables and a picture of them all. --resume does what is missing, after Ctrl-C or for more seeds
+
+    trimtab train --preset quick --seeds 10 --set ppo.learning_rate=3e-4,1e-3 --out out/rates
 """
 NEEDS = ("torch", "stable_baselines3", "mlflow", "onnx", "onnxscript")
-EXPERIMENT = "trimtab"
 
 
 def register(app: typer.Typer) -> None:
@@ -72,7 +78,14 @@ def train(
             help="Of base,forecast,replay,labels,ppo,family; instead of the configuration's.", show_default=False
         ),
     ] = "",
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in that folder.")] = False,
+    sets: Annotated[
+        list[str] | None, typer.Option("--set", metavar="PATH=V1,V2", help="Change a setting; several values: a sweep.")
+    ] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="A sweep over so many seeds, from --seed on.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Runs of a sweep at once; default one a core. Changes no number.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run or sweep in that folder.")] = False,
     track: Annotated[bool, typer.Option("--track/--no-track", help="Tell MLflow.")] = True,
 ) -> None:
     if bool(config) == bool(preset):
@@ -81,67 +94,84 @@ def train(
     if missing:
         raise InputError(None, "train", ", ".join(missing), "is not installed; pip install 'trimtab[train]' brings it")
     from training.config import load_config
-    from training.train import prepare
+    from training.sweep import members_of
 
     names = tuple(name.strip() for name in stages.split(",")) if stages else None
     chosen = load_config(preset or config, seed=seed, stages=names)
-    place = out or Path("out") / "train" / f"{chosen.name}-s{chosen.seed}"
-    prepare(chosen, place, resume=resume)
-    made = run(chosen, place, preset or Path(config).name, track=track)
+    place = out or Path("out") / "sweep" / chosen.name
+    members = members_of(chosen, sets or [], seeds or 1, place)
+    named = preset or Path(config).name
+    if seeds is None and len(members) == 1:
+        if workers is not None:
+            raise InputError(None, "--workers", workers, "is for sweeps: add --seeds, or --set with several values")
+        place = out or Path("out") / "train" / f"{chosen.name}-s{chosen.seed}"
+        train_one(members[0].config, place, named, resume=resume, track=track)
+    else:
+        train_many(place, members, named, workers=workers, resume=resume, track=track)
+
+
+def train_one(config: TrainConfig, place: Path, preset: str, *, resume: bool, track: bool) -> None:
+    """A single run, and its last words."""
+    from training.train import prepare
+
+    prepare(config, place, resume=resume)
+    made = run(config, place, preset, track=track)
     verdict = "better than the tuned base, beyond its interval" if made.kept else "NOT better than the tuned base"
     typer.echo(f"\nOn load that it never saw it is {verdict} (stages.csv has every stage).")
     typer.echo(f"Bundle: {made.bundle}   next: trimtab policy import {made.bundle}")
 
 
+def train_many(
+    place: Path, members: list[Member], preset: str, *, workers: int | None, resume: bool, track: bool
+) -> None:
+    """A sweep, and its tables. Exit code 1 where a run failed."""
+    from training.sweep_console import print_swept
+
+    swept = sweep(place, members, preset, workers=workers, resume=resume, track=track)
+    print_swept(swept)
+    typer.echo(f"\nTables, curves and bundles: {place}   picture: {place / 'curves.html'}")
+    failed = [one for one in swept.found if not one.done]
+    if failed:
+        typer.echo(f"{len(failed)} failed, first {failed[0].member.label}: {failed[0].error}", err=True)
+        raise typer.Exit(1)
+
+
 def run(config: TrainConfig, place: Path, preset: str, *, track: bool) -> Trained:
     """Train with a progress bar and a tracker; Ctrl-C ends the run at its next update."""
-    from training import train as engine
     from training.progress import TrainBar
     from training.stage_run import all_rows
+    from training.tracked import train_tracked
 
-    with tracker(config, place, preset, track=track) as told, TrainBar(sys.stderr, all_rows(config)) as bar:
-
-        def report(seen: dict[str, float], rows: int) -> None:
-            bar(seen, rows)
-            if told:
-                told.metrics(seen, rows)
-
-        with asked_to_stop() as stop:
-            try:
-                made = engine.run(
-                    config, place, preset=preset, resume=True, report=report, say=bar.say, stop=stop,
-                    mlflow_run_id=lambda: told.run_id if told else None,
-                )  # fmt: skip
-            except KeyboardInterrupt:
-                bar.say(f"interrupted; what is learned is in {place}; the same command with --resume goes on")
-                raise
-        if told:
-            tell_results(told, place, made)
-    return made
+    with TrainBar(sys.stderr, all_rows(config)) as bar, asked_to_stop() as stop:
+        try:
+            return train_tracked(config, place, preset, track=track, report=bar, say=bar.say, stop=stop)
+        except KeyboardInterrupt:
+            bar.say(f"interrupted; what is learned is in {place}; the same command with --resume goes on")
+            raise
 
 
-def tracker(config: TrainConfig, place: Path, preset: str, *, track: bool) -> Any:
-    """The run's tracker, or nothing."""
-    if not track:
-        return nullcontext()
-    from training.tracking import Tracker
+def sweep(place: Path, members: list[Member], preset: str, *, workers: int | None, resume: bool, track: bool) -> Swept:
+    """Train all members with one progress bar; Ctrl-C ends those that run at their next update."""
+    from training.executor import available_cores, pick_executor
+    from training.sweep_console import SweepBar
+    from training.sweep_run import check_sweep, run_sweep, threads_each
+    from training.train import finished
 
-    return Tracker(place, EXPERIMENT, {"preset": preset, **config.model_dump(mode="json")})
-
-
-def tell_results(told: Tracker, place: Path, made: Trained) -> None:
-    """What is known at the end, as files and notes of the run."""
-    from policies.bundle import read_bundle
-
-    manifest = read_bundle(made.bundle).manifest
-    for name, table in (("stages", manifest.stages), ("validation", manifest.evaluation)):
-        told.table(name, [dict(zip(table.columns, row, strict=True)) for row in table.rows])
-    told.table("data", [trace.model_dump() for trace in manifest.data])
-    told.tag("trimtab.kept", str(made.kept).lower())
-    told.tag("trimtab.bundle_sha256", manifest.model.sha256)
-    for name in ("config.json", "curve.csv", "stages.csv"):
-        told.artifact(place / name)
-    told.artifact(made.bundle)
+    at_once = min(workers or available_cores(), len(members))
+    members = [replace(m, config=threads_each(m.config, at_once)) for m in members]
+    check_sweep(place, members, resume=resume)
+    missing = [i for i, member in enumerate(members) if not finished(member.folder)]
+    with SweepBar(sys.stderr, members, missing) as bar, asked_to_stop() as stop:
+        if len(missing) < len(members):
+            bar.say(f"{len(members) - len(missing)} of {len(members)} runs are finished already")
+        try:
+            return run_sweep(
+                place, members, pick_executor(workers, len(missing)), preset=preset, track=track, told=bar.step,
+                ended=bar.ended, stop=stop,
+            )  # fmt: skip
+        except KeyboardInterrupt:
+            bar.say(f"interrupted; finished runs are in {place}; the same command with --resume goes on")
+            raise
 
 
 @contextmanager

@@ -202,13 +202,18 @@ def load_config(path_or_preset: str | Path, **changes: Any) -> TrainConfig:
     data = read_yaml(path).data
     if not isinstance(data, dict):
         raise InputError(path, "config", type(data).__name__, "must be a mapping, such as `ppo: {rows: 4000000}`")
+    return checked(data | {k: v for k, v in changes.items() if v is not None}, path)
+
+
+def checked(data: dict[str, Any], source: Path | str) -> TrainConfig:
+    """The document as a configuration. source: where it is from, for the message. Raises InputError."""
     try:
-        config = TrainConfig.model_validate(data | {k: v for k, v in changes.items() if v is not None})
+        config = TrainConfig.model_validate(data)
     except ValidationError as error:
-        raise describe_validation_error(error, path, model=TrainConfig) from None
+        raise describe_validation_error(error, source, model=TrainConfig) from None
     if config.worlds.period % 60 or config.worlds.price_low >= config.worlds.price_high:
-        raise InputError(path, "worlds", None, "period is in whole minutes, and price_low is below price_high")
-    check_stages(config, path)
+        raise InputError(source, "worlds", None, "period is in whole minutes, and price_low is below price_high")
+    check_stages(config, source)
     return config
 
 
@@ -216,7 +221,7 @@ def layers_name(layers: tuple[int, ...]) -> str:
     return "x".join(str(n) for n in layers)
 
 
-def check_stages(config: TrainConfig, path: Path) -> None:
+def check_stages(config: TrainConfig, path: Path | str) -> None:
     """Raise InputError unless the stages make a network, and the tries have names of their own."""
     if not set(NETWORKS) & set(config.stages):
         raise InputError(path, "stages", ", ".join(config.stages), "make no network: add labels, or ppo, or both")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TextIO
+from typing import Self, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -31,7 +31,7 @@ class TrainBar:
         )
         self._task = self._bar.add_task("", total=rows, speed="compiling or loading", curve="")
 
-    def __enter__(self) -> TrainBar:
+    def __enter__(self) -> Self:
         self._bar.start()
         return self
 

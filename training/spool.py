@@ -96,6 +96,14 @@ class Spool:
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
+    def parent(self) -> Spool | None:
+        """The spool of the run that this one is a part of, which goes first; None without one, or if it is gone."""
+        _, first = next(self.records(), (0, {}))
+        if not first.get("parent"):
+            return None
+        found = Spool(self.folder.parent / first["parent"])
+        return found if found.lines.exists() else None
+
     def size(self) -> int:
         return self.lines.stat().st_size if self.lines.exists() else 0
 

@@ -48,12 +48,15 @@ class Tracker:
         *,
         name: str = "",
         data: Sequence[TraceUsed] = (),
+        parent: Path | None = None,
         flush_s: float = FLUSH_S,
         retry_max_s: float = 15.0,
     ) -> None:
-        """data: what is trained on, recorded with checksums. flush_s: how long the end waits for the server."""
+        """data: what is trained on, recorded with checksums. parent: folder of the sweep that this run is a part of.
+        flush_s: how long the end waits for the server.
+        """
         self.folder, self.experiment, self.params = folder, experiment, flat(params)
-        self.name, self.data = name or folder.name, data
+        self.name, self.data, self.parent = name or folder.name, data, parent
         self.flush_s, self.retry_max_s = flush_s, retry_max_s
         self._spool = Spool(folder)
         self._stream: IO[bytes] | None = None
@@ -127,9 +130,10 @@ class Tracker:
         tags = {"trimtab.version": trimtab_version(), "trimtab.git_dirty": str(origin.dirty).lower()}
         if origin.sha:
             tags["mlflow.source.git.commit"] = origin.sha
+        part = {"parent": os.path.relpath(self.parent, self.folder)} if self.parent else {}
         return {
             "kind": "start", "spool": uuid.uuid4().hex, "experiment": self.experiment, "name": self.name,
-            "params": self.params, "tags": tags,
+            "params": self.params, "tags": tags, **part,
         }  # fmt: skip
 
     def _write(self, record: Mapping[str, Any]) -> None:
@@ -144,7 +148,7 @@ def _start(run: Path, retry_max_s: float) -> subprocess.Popen[bytes]:
 
     -P: a folder named "training" where the user stands is not taken for ours.
     """
-    left = [path for path in pending(run.parent) if path.resolve() != run.resolve()]
+    left = [path for path in [*pending(run.parent), *pending(run)] if path.resolve() != run.resolve()]
     words = [sys.executable, "-P", "-m", "training.uploader", str(run), "--follow", "--retry-max", str(retry_max_s)]
     return subprocess.Popen(
         [*words, *(f"--also={path}" for path in left)],

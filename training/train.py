@@ -140,19 +140,38 @@ def prepare(config: TrainConfig, out: Path, *, resume: bool) -> None:
     """Make the folder, or check that it holds this very run; its load and stacks are looked at before anything is
     written.
     """
+    check_inputs(config)
+    if not holds(config, out, resume=resume):
+        out.mkdir(parents=True, exist_ok=True)
+        write_json(out / "config.json", config.model_dump(mode="json"))
+
+
+def check_inputs(config: TrainConfig) -> None:
+    """Raises InputError where its load or its stacks do not do."""
     all_loads(config)
     for name in config.worlds.stacks:
         load_stack(name)
-    wanted = json.loads(config.model_dump_json())
+
+
+def holds(config: TrainConfig, out: Path, *, resume: bool) -> bool:
+    """Whether the folder holds this very run (threads do not count: they change no number).
+
+    Raises InputError where it holds another one, or any without resume.
+    """
     file = out / "config.json"
-    if file.exists():
-        if not resume:
-            raise InputError(out, "--out", str(out), "holds a run already: add --resume, or give another folder")
-        if json.loads(file.read_text(encoding="utf-8")) != wanted:
-            raise InputError(file, "config", config.name, "is of another configuration; give another --out")
-        return
-    out.mkdir(parents=True, exist_ok=True)
-    write_json(file, wanted)
+    if not file.exists():
+        return False
+    if not resume:
+        raise InputError(out, "--out", str(out), "holds a run already: add --resume, or give another folder")
+    found = json.loads(file.read_text(encoding="utf-8"))
+    if {**found, "threads": config.threads} != config.model_dump(mode="json"):
+        raise InputError(file, "config", config.name, "is of another configuration; give another --out")
+    return True
+
+
+def finished(out: Path) -> bool:
+    """Whether the run in that folder has come to its end."""
+    return (out / "stages.json").exists() and (out / "bundle" / "manifest.json").exists()
 
 
 def make_prior(config: TrainConfig, act: Callable[[NDArray[np.float32]], Array], loads: Sequence[LoadSource]) -> Any:

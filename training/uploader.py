@@ -21,6 +21,7 @@ from training.mlflow_sink import MlflowSink, RefusedError, Sink
 from training.secret_words import masked
 from training.spool import Record, Sent, Spool
 
+PARENT_TAG = "mlflow.parentRunId"  # MLflow shows a run that has it below its parent
 BATCH = 500  # records of metrics in one call, or up to the server's 1,000 points
 POLL_S, RETRY_S = 0.25, 0.5
 GIVE_UP_S = 15.0  # once the trainer is gone and nothing gets through
@@ -32,10 +33,12 @@ def drain(spool: Spool, sink: Sink, uri: str, said: Callable[[str], None] = lamb
     After each call the progress is noted, so that at most one call is made twice.
     """
     sent = spool.sent(uri)
+    parent = spool.parent()
+    parent_id = parent.sent(uri).run_id if parent else None
     for offset, group in _groups(spool.records(sent.offset)):
         run_id = sent.run_id
         try:
-            run_id = _send(spool, sink, run_id, group)
+            run_id = _send(spool, sink, run_id, group, parent_id)
         except RefusedError as refusal:
             said(f"refused: {group[0]['kind']}: {refusal}")
         sent = Sent(uri, offset, run_id)
@@ -60,12 +63,15 @@ def _groups(records: Iterable[tuple[int, Record]]) -> Iterable[tuple[int, list[R
         yield end, held
 
 
-def _send(spool: Spool, sink: Sink, run_id: str | None, group: list[Record]) -> str | None:
+def _send(
+    spool: Spool, sink: Sink, run_id: str | None, group: list[Record], parent_id: str | None = None
+) -> str | None:
     """One call. A record before the run exists, or of a run that was refused, is dropped."""
     first: dict[str, Any] = group[0]
     kind = first["kind"]
     if kind == "start":
-        return sink.begin(first)
+        under = {PARENT_TAG: parent_id} if parent_id else {}
+        return sink.begin({**first, "tags": {**first["tags"], **under}})
     if run_id is None:
         raise RefusedError("the server has no such run")
     if kind == "metrics":
@@ -100,7 +106,10 @@ class Uploader:
         self._sink: Sink | None = None
 
     def once(self) -> bool:
-        """Whether the server has everything that is on the spool now."""
+        """Whether the server has everything that is on the spool now. A part of a sweep waits for the sweep."""
+        parent = self.spool.parent()
+        if parent and parent.sent(self.uri).run_id is None:
+            return False
         try:
             self._sink = self._sink or self._make()
             return drain(self.spool, self._sink, self.uri, self.say).offset >= self.spool.size()
@@ -161,11 +170,13 @@ def main() -> int:
     os.environ |= {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
     if options.follow:
         os.nice(5)
-    for run in options.also:
-        _once(run, uri, options.retry_max)
     spool = Spool(options.run)
     with spool.locked(wait=True):
         uploader = Uploader(spool, masked(uri), lambda: MlflowSink(uri), retry_max_s=options.retry_max)
+        if options.also:
+            uploader.once()  # an older one may be a part of this one
+        for run in options.also:
+            _once(run, uri, options.retry_max)
         return 0 if (uploader.follow(stdin_is_open) if options.follow else uploader.once()) else 1
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from optimizer.evaluate_statistics import Draws, improvement, interquartile_mean
+from envs.interquartile import interquartile_mean
+from optimizer.evaluate_statistics import Draws, improvement
 
 SOURCES = ["a", "a", "a", "b", "b", "c"]
 
