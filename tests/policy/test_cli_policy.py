@@ -16,7 +16,8 @@ from typer.testing import CliRunner
 from envs.errors import InputError
 from optimizer.cli import app
 from policies import specs
-from policies.manifest import ModelFile, TraceUsed
+from policies.forecast import FORECAST, INPUTS, QUANTILES
+from policies.manifest import ForecasterPart, ModelFile, TraceUsed, observation_hash, render_manifest
 from tests.policies import bundles
 from tests.policy.test_gates import document
 
@@ -62,6 +63,27 @@ def evaluation(folder: Path, bundle: Path, overall: float = -0.05) -> Path:
     file = folder / "evaluation.json"
     file.write_text(json.dumps(document(overall) | {"bundles": {"new": sha}}))
     return file
+
+
+def test_a_forecaster_travels_with_its_bundle(policy, tmp_path):
+    """Its checksum is in the manifest, whose own is in the registry."""
+    said = bundles.model(bundles.weights(3, len(INPUTS), len(QUANTILES))).SerializeToString()
+    file = bundles.manifest(said).model.model_dump() | {"file": "forecaster.onnx"}
+    part = ForecasterPart(spec_hash=observation_hash((*INPUTS, *FORECAST)), model=ModelFile(**file))
+    columns = (*bundles.FEATURES, *FORECAST)
+    data = bundles.model(bundles.weights(4, len(columns))).SerializeToString()
+    folder = tmp_path / "with"
+    folder.mkdir()
+    files = {
+        "policy.onnx": data,
+        "forecaster.onnx": said,
+        "manifest.json": render_manifest(bundles.manifest(data, columns, forecaster=part)),
+    }
+    for name, text in files.items():
+        (folder / name).write_bytes(text)
+    policy("import", folder)
+    policy("export", "tiny/1", "--out", tmp_path / "out")
+    assert {p.name: p.read_bytes() for p in (tmp_path / "out").iterdir()} == files
 
 
 def test_a_bundle_goes_in_is_promoted_and_comes_out_byte_for_byte(policy, tmp_path):

@@ -22,6 +22,8 @@ from envs.sim.queue_tables import (
     push,
     push_scale,
     slot_coordinate,
+    wait_nodes,
+    wait_scale,
 )
 from envs.sim.queueing import POOLED, RANDOM, bad_share, erlang_c, load_tables
 from tests.reference import make_queue_tables as maker
@@ -88,6 +90,48 @@ def test_mmc_through_a_table_is_within_a_fifth_of_a_point_for_nine_of_ten(tables
     ]
     assert max(off) <= 0.006
     assert sum(x <= 0.002 for x in off) >= 0.9 * len(off)
+
+
+def test_at_the_rows_own_slots_what_is_left_are_the_lines_over_waiting(tables: QueueTables) -> None:
+    """No interpolation over slots there: rows more would leave these misses as they are."""
+    off = np.array(
+        [
+            abs(from_table(tables, c, rho, theta) - exact_bad(c, rho, theta))
+            for c in (1, 2, 4, 16, 64, 256, 1024)
+            for rho in LOADS
+            for theta in THRESHOLDS
+        ]
+    )
+    assert off.max() <= 0.005
+    assert (off > 0.002).sum() <= 12
+
+
+def exact_at(c: int, w: float, theta: float) -> float:
+    """log x of M/M/c where w = log(1 + wait_scale / mean number waiting); w = 0 is full load."""
+    if w <= 0.0:
+        return 0.0
+    low, high, own = 0.0, 1.0, math.exp(-theta)
+    for _ in range(60):
+        rho = 0.5 * (low + high)
+        waiting = rho / (1.0 - rho) * erlang_c(c, rho * c)
+        low, high = (rho, high) if math.log1p(float(wait_scale(float(c))) / max(waiting, 1e-300)) > w else (low, rho)
+    return math.log((exact_bad(c, low, theta) - own) / (1.0 - own))
+
+
+@pytest.mark.parametrize(("c", "rho"), [(1, 0.77), (2, 0.77), (64, 0.994)])
+def test_twice_the_nodes_of_waiting_would_bring_these_within_a_tenth_of_a_point(c: int, rho: float) -> None:
+    """Exact values on the nodes of w and a line between them: over the bar as they are, under it with twice."""
+    theta, own = 4.0, math.exp(-4.0)
+    w = math.log1p(float(wait_scale(float(c))) * (1.0 - rho) / (rho * erlang_c(c, rho * c)))
+    roots, off = np.sqrt(wait_nodes()), []
+    for nodes in (roots, np.sort(np.concatenate([roots, 0.5 * (roots[1:] + roots[:-1])]))):
+        k = int(np.searchsorted(nodes**2, w)) - 1
+        low, high = float(nodes[k] ** 2), float(nodes[k + 1] ** 2)
+        first, second = exact_at(c, low, theta), exact_at(c, high, theta)
+        x = math.exp(first + (second - first) * (w - low) / (high - low))
+        off.append(abs(own + (1.0 - own) * x - exact_bad(c, rho, theta)))
+    assert off[0] > 0.002
+    assert off[1] < 0.001
 
 
 @pytest.mark.parametrize(("c", "rho", "theta"), [(1, 0.7, 2.0), (3, 0.9, 4.0), (40, 0.95, 1.2), (400, 0.99, 2.0)])

@@ -152,6 +152,19 @@ def test_ctrl_c_ends_at_the_next_update_and_resume_goes_on(offline, monkeypatch,
     assert steps_of(offline / "run") == [1000, 2000, 3000, 4000, 5000]
 
 
+@pytest.mark.parametrize(("words", "said"), [("labels,pqo", "stages"), ("base,replay", "make no network")])
+def test_stages_that_are_none_write_nothing(offline, words, said):
+    with pytest.raises(InputError, match=said):
+        trimtab("--preset", "quick", "--stages", words)
+    assert list(offline.iterdir()) == []
+
+
+def test_stages_of_the_command_line_are_the_runs(offline, monkeypatch):
+    monkeypatch.setattr(engine, "run", stub(2))
+    trimtab("--preset", "quick", "--stages", "base, labels,ppo", "--out", "run", "--no-track")
+    assert json.loads((offline / "run" / "config.json").read_text())["stages"] == ["base", "labels", "ppo"]
+
+
 def test_no_track_leaves_no_trace_of_mlflow(offline, monkeypatch):
     monkeypatch.setattr(engine, "run", stub(2))
     trimtab("--preset", "quick", "--out", "run", "--no-track")

@@ -22,8 +22,10 @@ pytest.importorskip("stable_baselines3", reason="training needs the extra `train
 
 import torch
 
+from policies.specs import load
 from training.actor import Actor
 from training.config import TrainConfig, load_config
+from training.judge_bundle import judge_bundle
 from training.label_fit import METHODS, fit, hats, surface
 from training.labels import BASE, POINTS, SHARES, WINDOWS, Labels, _branched, gather
 from training.stage_replay import Constants, replayed
@@ -261,6 +263,19 @@ def test_a_killed_run_of_all_stages_goes_on_to_the_same_table_and_bundle(tmp_pat
     assert len(manifest["observation"]["features"]) == 46
     assert stages[8:] == [["family", "family"]] * 2
     assert whole.network in {*names, "ppo", "ppo-s1-std-1.5-base"}
+
+
+def test_a_bundle_is_judged_as_its_run_judged_it(tmp_path: Path) -> None:
+    config = TrainConfig.model_validate({**TINY, "stages": ["base", "replay", "ppo", "family"]})
+    one = config.model_copy(update={"ppo": config.ppo.model_copy(update={"tries": config.ppo.tries[:1]})})
+    made = run(one, tmp_path / "run")
+    table = judge_bundle(load(made.bundle), one, tmp_path / "judged")
+    rows = list(csv.DictReader((tmp_path / "run" / "stages.csv").open()))
+    told = {(r["stage"], r["against"]): (float(r["cost"]), float(r["log_ratio"])) for r in rows}
+    for row in table.rows:
+        stage, against = (x.replace("network", "ppo") for x in (row.stage, row.against))
+        assert (row.cost, row.log_ratio) == pytest.approx(told[stage, against], abs=2e-4), row
+    assert len(table.rows) == len(rows) == 4
 
 
 @pytest.mark.parametrize(
