@@ -222,3 +222,9 @@ def once_per_spec(work: Callable[[ClusterSpec], T]) -> Callable[[ClusterSpec], T
         return found[1]
 
     return remembered
+
+
+@once_per_spec
+def object_names(spec: ClusterSpec) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Of the workloads and of the pools, in the order of every array."""
+    return tuple(w.name for w in spec.workloads), tuple(p.name for p in spec.node_pools)

@@ -104,6 +104,7 @@ class ReplayRun:
         self._pad = int(np.ceil(REPLAY_HISTORY_S / tick_s)) + 3
         self._before = np.zeros((len(cases), 0))
         self._defaults = _hpa_defaults(cases)
+        self._capacity = np.array([[c.workload.service.capacity_rps] for c in cases])
         self._sim = _pack(cases, self._defaults, tick_s, seed, self._pad)
         self._view = View(self._sim)
         self.live = self._sim.live
@@ -136,8 +137,7 @@ class ReplayRun:
 
     def steer(self, share: F8, window_s: F8) -> None:
         """Set-points (W, R) of every row, on requests per second: as a share of the capacity that is estimated."""
-        capacity = np.array([c.workload.service.capacity_rps for c in self.cases])[:, None]
-        self._sim.hpa.metric["target"][:, :, 0] = np.maximum(np.rint(share * capacity * 1000.0), 1.0)
+        self._sim.hpa.metric["target"][:, :, 0] = np.maximum(np.rint(share * self._capacity * 1000.0), 1.0)
         self._sim.hpa.spec["window_down_us"] = np.rint(window_s * 1e6)
 
     @property
@@ -179,7 +179,7 @@ def _pack(cases: Sequence[Rows], defaults: HpaDefaults, tick_s: float, seed: int
         spent=ReplaySpent(*(np.zeros((W, R)) for _ in ReplaySpent._fields)),
         live=np.ones((W, R), np.bool_),
         tables=load_tables(),
-        known=np.zeros((W, KNOWN)),
+        known=np.zeros((W, R, KNOWN)),
         hpa=hpa,
         hpa_state=empty_hpa_state(hpa),
         hpa_sample=empty_hpa_sample(W, R, M),

@@ -132,10 +132,12 @@ def parity(bundle: Bundle) -> Gate:
 
 
 def exported_well(bundle: Bundle) -> Gate:
-    """The loader took it, and it was compared with the network that was trained."""
-    model = bundle.manifest.model
-    said = f"{model.rows_compared} rows compared, largest difference {model.max_difference:.1e}"
-    return Gate("bundle", model.rows_compared >= 1000 and model.max_difference <= 1e-5, said)
+    """The loader took it, and its networks were compared with those that were trained."""
+    part = bundle.manifest.forecaster
+    models = [bundle.manifest.model, *([part.model] if part else [])]
+    rows, difference = min(m.rows_compared for m in models), max(m.max_difference for m in models)
+    said = f"{rows} rows compared, largest difference {difference:.1e}"
+    return Gate("bundle", rows >= 1000 and difference <= 1e-5, said)
 
 
 def _percent(value: float) -> str:

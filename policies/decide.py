@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from envs.action import GROUPS, Plan, Proposal, decode, nothing, rows_of
-from envs.cluster import ClusterSpec, once_per_spec
+from envs.cluster import ClusterSpec, object_names
 from envs.guardrails import PIPELINE, Facts, Guard, Limits, Verdict, all_in_force, permit
 from envs.intent import Intent
 from envs.observation import encode
@@ -78,16 +78,11 @@ def held(policy: Policy, spec: ClusterSpec, name: str, why: str) -> Decision:
     return Decision(Proposal(policy.name, targets), (Verdict(name, True, why),), plan)
 
 
-@once_per_spec
-def _names(spec: ClusterSpec) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    return tuple(w.name for w in spec.workloads), tuple(p.name for p in spec.node_pools)
-
-
 def check_history(history: History, spec: ClusterSpec) -> str:
     """Why this history cannot be judged; empty when it can."""
     if not history:
         return "no snapshot yet"
-    names = _names(spec)
+    names = object_names(spec)
     if any((s.workload_names, s.pool_names) != names for s in history):
         return "the snapshot's workloads or pools are not those of the cluster's specification"
     return ""

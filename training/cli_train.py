@@ -139,7 +139,7 @@ def train_many(
 def run(config: TrainConfig, place: Path, preset: str, *, track: bool) -> Trained:
     """Train with a progress bar and a tracker; Ctrl-C ends the run at its next update."""
     from training.progress import TrainBar
-    from training.stage_run import all_rows
+    from training.stage_plan import all_rows
     from training.tracked import train_tracked
 
     with TrainBar(sys.stderr, all_rows(config)) as bar, asked_to_stop() as stop:

@@ -24,16 +24,16 @@ from policies.forecast import FORECAST, Forecaster
 from policies.manifest import VariantPrior
 from training.act import FEATURES, Extend, act_of
 from training.actor import Actor, actor_of
-from training.config import PpoTry, TrainConfig, layers_name
-from training.export import MadeForecaster, made_forecaster
-from training.forecast_data import gather_samples
-from training.forecaster import fit_forecaster, judge_forecaster
+from training.config import PpoTry, TrainConfig
+from training.export import MadeForecaster
 from training.label_fit import fit
-from training.labels import POINTS, gather
-from training.ppo import CHECKPOINT, learn, load_checkpoint, make_model, timesteps
+from training.labels import gather
+from training.ppo import learn, load_checkpoint, make_model
 from training.sb3_env import AutoscalingVecEnv
+from training.stage_forecast import forecast_stage
+from training.stage_plan import checkpoint_of, label_rows, with_try
 from training.stage_replay import Candidates, Constants, Variants, replayed
-from training.stages import BASE, Cost, Row, StageTable
+from training.stages import BASE, Cost, StageTable
 from training.validation import Act, HeldOut, idle
 
 Report = Callable[[dict[str, float], int], None]
@@ -85,29 +85,9 @@ class StageRun:
         return make_env(config, self.loads, self._forecasts() if self.forecaster else None)
 
     def forecast(self, held_out: Sequence[LoadSource]) -> None:
-        """Every try fitted to the same samples; the best is used by the stages to come, if it is kept."""
-        c, seed = self.config.forecast, self.config.seed
-        given: Any = {"days": c.days, "every_min": round(c.every / 60.0)}
-        train = gather_samples(self.loads, services=c.services, seed=seed, **given)
-        test = gather_samples(held_out, services=c.services * 2 // 3, seed=seed + 1, generated=0.0, **given)
-        self.say(f"forecaster: {len(train.came):,} samples, {len(c.tries)} tries to fit them")
-        made = []
-        for layers in c.tries:
-            net = fit_forecaster(train, layers, seed=seed)
-            made.append((judge_forecaster(net, train, test, seed=seed, tried=len(c.tries)), net, layers_name(layers)))
-        best, net, chosen = min(made, key=lambda m: m[0].against[0])
-        for judged, _, name in made:
-            kept = name == chosen and judged.better
-            self.table.rows.append(
-                Row("forecast", name, judged.naive, judged.loss, *judged.against, tried=len(made), kept=kept)
-            )
-        if best.better:
-            self.forecaster = made_forecaster(net, best.table, seed)
-        ratio, low, high = best.against
-        verdict = "kept" if best.better else "not kept"
-        self.say(
-            f"forecast: {chosen} against {best.naive}: {ratio:+.3f} [{low:+.3f}, {high:+.3f}] in log loss: {verdict}"
-        )
+        """A forecaster for the networks of the stages to come, if it is kept."""
+        rows, self.forecaster = forecast_stage(self.config, self.loads, held_out, self.say)
+        self.table.rows += rows
 
     def base(self) -> None:
         self.table.cost(BASE, lambda: Cost(*self.table.held.roll(idle)))
@@ -242,45 +222,8 @@ def draw_of(config: TrainConfig, horizon_s: float) -> Draw:
     return Draw(horizon_s=horizon_s, workloads=w.workloads, generated=w.generated, spot=w.spot)
 
 
-def with_try(config: TrainConfig, t: PpoTry) -> TrainConfig:
-    """The configuration of one of PPO's tries."""
-    log_std = config.ppo.log_std if t.log_std is None else t.log_std
-    return config.model_copy(
-        update={"seed": config.seed + t.seed, "ppo": config.ppo.model_copy(update={"log_std": log_std})}
-    )
-
-
 def start_from(model: Any, actor: Actor) -> None:
     """The policy's actor as that one is; its value function begins anew."""
     with torch.no_grad():
         model.policy.mlp_extractor.policy_net.load_state_dict(actor.trunk.state_dict())
         model.policy.action_net.load_state_dict(actor.head.state_dict())
-
-
-def label_rows(config: TrainConfig) -> int:
-    """Rows that hindsight labels simulate, about: branches, without the way between them."""
-    if "labels" not in config.stages:
-        return 0
-    chosen, minutes = config.labels, round(config.worlds.episode / 60.0)
-    longest, every = max(chosen.marks_min), round(chosen.every / 60.0)
-    branchings = -(-(minutes - longest) // every)
-    return chosen.episodes * branchings * longest * len(POINTS) * chosen.clusters * config.worlds.workloads
-
-
-def all_rows(config: TrainConfig) -> int:
-    """Rows of a whole run, for its progress bar."""
-    return label_rows(config) + ("ppo" in config.stages) * len(config.ppo.tries) * config.ppo.rows
-
-
-def checkpoint_of(config: TrainConfig, out: Path, t: PpoTry) -> Path:
-    """A try's checkpoint; of one alone it lies in the run's folder."""
-    return out / CHECKPOINT if len(config.ppo.tries) == 1 else out / "tries" / t.name / CHECKPOINT
-
-
-def rows_done(config: TrainConfig, out: Path) -> int:
-    """Rows up to the last checkpoint of a run that is to go on."""
-    for i, t in reversed(list(enumerate(config.ppo.tries))):
-        path = checkpoint_of(config, out, t)
-        if "ppo" in config.stages and path.exists():
-            return label_rows(config) + i * config.ppo.rows + timesteps(path)
-    return 0

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from training.progress import TrainBar
-from training.stage_run import all_rows
+from training.stage_plan import all_rows
 from training.sweep import Member
 from training.sweep_results import Found, Setting
 from training.sweep_run import Step, Swept

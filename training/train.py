@@ -28,7 +28,8 @@ from policies.manifest import Table, TraceUsed, VariantPrior
 from training.act import FEATURES
 from training.config import TrainConfig
 from training.export import Described, export_bundle
-from training.stage_run import StageRun, make_held, rows_done
+from training.stage_plan import rows_done
+from training.stage_run import StageRun, make_held
 from training.stages import BASE, StageTable
 from training.validation import Judged
 from training.variant_prior import variant_regret

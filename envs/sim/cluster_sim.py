@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.sim.pack import Case, hpa_specs, initial_replicas, pack
+from envs.hpas_in_force import HpasInForce
+from envs.sim.pack import Case, hpa_defaults, hpa_specs, initial_replicas, pack
 from envs.sim.pack_placement import node_groups, split_evenly
 from envs.sim.tick import place_initial, run_ticks
 from envs.sim.view import View
@@ -32,7 +33,10 @@ class ClusterSim:
         self.warmup_ticks = int(np.ceil(cases[0].scenario.warmup_s / self.tick_s))
         self.arrays = pack(self.cases, rows=rows, warmup_ticks=self.warmup_ticks)
         self.view = View(self.arrays)
-        self.hpa_specs = hpa_specs(self.cases, self.arrays.flow.n_ready.shape[1])
+        width = self.arrays.flow.n_ready.shape[1]
+        sizes = [len(case.scenario.cluster.workloads) for case in self.cases]
+        self.hpas = [HpasInForce(s[:n]) for s, n in zip(hpa_specs(self.cases, width), sizes, strict=True)]
+        self.hpa_defaults = hpa_defaults(self.cases, width)
         self.tick = -self.warmup_ticks
         for b, case in enumerate(self.cases):
             self._populate(b, case)

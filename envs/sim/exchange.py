@@ -5,17 +5,15 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.action import Plan, hpa_after
-from envs.cluster import NodeBudget
-from envs.controllers.hpa_pack import write_hpa
+from envs.action import Plan
+from envs.cluster import NodeBudget, object_names
 from envs.controllers.karpenter_pack import budget_rows
 from envs.sim.cluster_sim import ClusterSim
 from envs.sim.measure import RATE_AGE_S, measure_workloads
-from envs.sim.pack import hpa_defaults
 from envs.sim.pack_placement import GIB, split_evenly
 from envs.sim.state import CPU, MEM, NODE_BOOTING, NODE_READY
 from envs.snapshot import PoolSignals, Signal, Snapshot, WorkloadSignals, signal, unknown
-from envs.stack import HpaSpec, Karpenter
+from envs.stack import Karpenter
 
 API_AGE_S = 1.0  # specs and counts come from a watch of the Kubernetes API
 
@@ -28,8 +26,8 @@ def take_snapshot(sim: ClusterSim, *, b: int = 0) -> Snapshot:
     measure_workloads(sim.view, b, now_s, sim.tick, seen)
     return Snapshot(
         time_s=now_s,
-        workload_names=tuple(w.name for w in cluster.workloads),
-        pool_names=tuple(p.name for p in cluster.node_pools),
+        workload_names=object_names(cluster)[0],
+        pool_names=object_names(cluster)[1],
         workloads=_workloads(sim, b, seen[:, : len(cluster.workloads)]),
         pools=_pools(sim, b, len(cluster.node_pools)),
     )
@@ -43,9 +41,8 @@ def _workloads(sim: ClusterSim, b: int, seen: NDArray[np.float64]) -> WorkloadSi
     def api(values: NDArray[np.int32]) -> Signal:
         return signal(values[b, :W], API_AGE_S)
 
-    hpa = [_hpa_fields(sim.hpa_specs[b][w]) for w in range(W)]
     low, high = sim.arrays.hpa.spec["min_replicas"], sim.arrays.hpa.spec["max_replicas"]
-    target, up, down, wait_up, wait_down = np.array(hpa, np.float64).T
+    target, up, down, wait_up, wait_down = sim.hpas[b].values
     return WorkloadSignals(
         offered_rps=signal(seen[2], rate_age_s),
         cpu_per_pod=signal(seen[0], seen[4]),
@@ -66,45 +63,38 @@ def _workloads(sim: ClusterSim, b: int, seen: NDArray[np.float64]) -> WorkloadSi
     )
 
 
-def _hpa_fields(spec: HpaSpec) -> tuple[float, float, float, float, float]:
-    """(target of the first metric, tolerance up, down, stabilization up s, down s) in force."""
-    behavior = spec.behavior
-    up = behavior.scale_up if behavior else None
-    down = behavior.scale_down if behavior else None
-    wait = down.stabilization_s if down and down.stabilization_s is not None else spec.downscale_stabilization_s
-    return (
-        spec.metrics[0].target,
-        up.tolerance if up and up.tolerance is not None else spec.tolerance,
-        down.tolerance if down and down.tolerance is not None else spec.tolerance,
-        (up.stabilization_s or 0.0) if up else 0.0,
-        wait,
-    )
-
-
 def _pools(sim: ClusterSim, b: int, L: int) -> PoolSignals:
     a = sim.arrays
-    used = a.nodes.group[b] >= 0
-    group = a.nodes.group[b][used]
-    pool, phase = a.groups.pool[b][group], a.nodes.phase[b][used]
-    ready = phase == NODE_READY
-    live = phase != NODE_BOOTING
-
-    def per_pool(values: NDArray[np.float64], rows: NDArray[np.bool_]) -> NDArray[np.float64]:
-        return np.asarray(np.bincount(pool[rows], weights=values[rows], minlength=L)[:L], np.float64)
-
-    ones = np.ones(len(pool))
-    nodes = per_pool(ones, live)
+    used = np.flatnonzero(a.nodes.group[b] >= 0)
+    group, phase, taken = a.nodes.group[b][used], a.nodes.phase[b][used], a.nodes.used[b][used]
+    pool, room, live = a.groups.pool[b][group], a.groups.alloc[b][group], phase != NODE_BOOTING
+    each = np.array(
+        [
+            phase == NODE_READY,
+            ~live,
+            live,
+            live * a.groups.price[b][group],
+            live * (taken[:, CPU] * 1e-3),
+            live * (room[:, CPU] * 1e-3),
+            live * (taken[:, MEM] / GIB),
+            live * (room[:, MEM] / GIB),
+        ],
+        np.float64,
+    )
+    bins = pool + L * np.arange(len(each))[:, None]
+    sums = np.bincount(bins.ravel(), weights=each.ravel(), minlength=len(each) * L).reshape(len(each), L)
+    ready, booting, nodes, usd, *resources = sums
+    cpu, cpu_room, memory, memory_room = (signal(x, API_AGE_S) for x in resources)
     with np.errstate(invalid="ignore"):
-        price = per_pool(a.groups.price[b][group], live) / np.where(nodes > 0, nodes, np.nan)
-    requested, allocatable = a.nodes.used[b][used], a.groups.alloc[b][group]
+        price = usd / np.where(nodes > 0, nodes, np.nan)
     minimum = np.bincount(a.groups.pool[b], weights=a.groups.min_nodes[b], minlength=L)[:L]
     return PoolSignals(
-        nodes_ready=signal(per_pool(ones, ready), API_AGE_S),
-        nodes_booting=signal(per_pool(ones, phase == NODE_BOOTING), API_AGE_S),
-        requested_cpu=signal(per_pool(requested[:, CPU] * 1e-3, live), API_AGE_S),
-        allocatable_cpu=signal(per_pool(allocatable[:, CPU] * 1e-3, live), API_AGE_S),
-        requested_memory_gib=signal(per_pool(requested[:, MEM] / GIB, live), API_AGE_S),
-        allocatable_memory_gib=signal(per_pool(allocatable[:, MEM] / GIB, live), API_AGE_S),
+        nodes_ready=signal(ready, API_AGE_S),
+        nodes_booting=signal(booting, API_AGE_S),
+        requested_cpu=cpu,
+        allocatable_cpu=cpu_room,
+        requested_memory_gib=memory,
+        allocatable_memory_gib=memory_room,
         price_usd_per_h=signal(price, API_AGE_S),
         weight=unknown(L),
         consolidate_after_s=unknown(L),
@@ -122,12 +112,7 @@ def apply_plan(sim: ClusterSim, plan: Plan, *, b: int = 0) -> None:
     """
     if plan.hold:
         return
-    defaults = hpa_defaults(sim.cases, sim.arrays.flow.n_ready.shape[1])
-    for w in range(len(sim.cases[b].scenario.cluster.workloads)):
-        spec = hpa_after(sim.hpa_specs[b][w], plan.targets, w)
-        if spec != sim.hpa_specs[b][w]:
-            write_hpa(sim.arrays.hpa, b, w, spec, defaults)
-            sim.hpa_specs[b][w] = spec
+    sim.hpas[b].apply(sim.arrays.hpa, b, plan.targets, sim.hpa_defaults)
     for index, pool in enumerate(sim.cases[b].scenario.cluster.node_pools):
         _write_pool(sim, b, index, len(pool.zones), plan)
     _write_karpenter(sim, b, plan)

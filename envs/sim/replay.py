@@ -79,7 +79,7 @@ class ReplaySim(NamedTuple):
     spent: ReplaySpent
     live: BOOL  # (W, R) rows that are run
     tables: Any
-    known: F8  # (W, KNOWN) what the service tick remembers of them; rows take turns
+    known: F8  # (W, R, KNOWN) what the service tick remembers of the tables
     hpa: Any
     hpa_state: Any
     hpa_sample: Any
@@ -120,7 +120,7 @@ def _tick(s: Any, arrivals: Any, w: int, r: int, i: int, tick: int, dt: float) -
         now_s += period_s
     replicas = max(ready_s, 0.0) / dt
     _good, bad, _lost, _served, backlog, busy = known_tick(
-        s.tables, s.known[w], arrivals[w, i], dt, replicas, v.slots[w, r], v.service_s[w], v.cv[w], v.threshold_s[w],
+        s.tables, s.known[w, r], arrivals[w, i], dt, replicas, v.slots[w, r], v.service_s[w], v.cv[w], v.threshold_s[w],
         v.timeout_s[w], v.balancing[w], v.speed[w, r], x.backlog[w, r],
     )  # fmt: skip
     x.backlog[w, r] = backlog

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from optimizer.gates import load_evaluation
 from policies import specs
 from policies.bundle import Bundle, bundle_from
 from policies.family import VARIANTS
-from policies.manifest import ModelFile, TraceUsed, VariantPrior, render_manifest
+from policies.manifest import ForecasterPart, ModelFile, TraceUsed, VariantPrior, render_manifest
 from tests.policies import bundles
 
 SHA = "a" * 64
@@ -121,6 +122,10 @@ def test_an_export_that_was_never_compared_does_not_pass():
     assert not gates.exported_well(bundle()).passed
     assert gates.exported_well(bundle(model=good)).passed
     assert not gates.exported_well(bundle(model=good.model_copy(update={"max_difference": 1e-4}))).passed
+    poor = good.model_copy(update={"file": "forecaster.onnx", "rows_compared": 10})
+    part = ForecasterPart(spec_hash="0" * 64, model=poor)
+    manifest = bundle(model=good).manifest.model_copy(update={"forecaster": part})
+    assert not gates.exported_well(dataclasses.replace(bundle(model=good), manifest=manifest)).passed
 
 
 @pytest.mark.parametrize(
