@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from importlib.metadata import entry_points
+from importlib.metadata import entry_points, version
+from typing import Annotated
 
 import typer
 
@@ -18,6 +19,22 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"trimtab {version('trimtab')}")
+        raise typer.Exit
+
+
+VERSION = typer.Option("--version", help="Print the version and stop.", is_eager=True, callback=_say_version)
+
+
+@app.callback()
+def _options(_: Annotated[bool, VERSION] = False) -> None:
+    """Cost and capacity for Kubernetes: simulate your load under the autoscalers of today, and better ones."""
+
+
 cli_whatif.register(app)
 cli_tune.register(app)
 cli_evaluate.register(app)

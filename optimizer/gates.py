@@ -117,8 +117,8 @@ def identity(bundle: Bundle, evaluation: Evaluation) -> Gate:
     stated = evaluation.document.get("bundles", {}).get(evaluation.candidate)
     if stated is None:
         return Gate("identity", False, f"the evaluation does not say which network {evaluation.candidate} ran")
-    same = stated == bundle.manifest.model.sha256
-    return Gate("identity", same, f"evaluated {str(stated)[:12]}, promoting {bundle.manifest.model.sha256[:12]}")
+    own = bundle.manifest.networks_sha256
+    return Gate("identity", stated == own, f"evaluated {str(stated)[:12]}, promoting {own[:12]}")
 
 
 def parity(bundle: Bundle) -> Gate:

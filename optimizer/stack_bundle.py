@@ -47,4 +47,4 @@ def bundle_mark(stack: Stack) -> dict[str, str]:
 
 def networks(stacks: Mapping[str, Stack]) -> dict[str, str]:
     """SHA-256 of the network of each policy that has one."""
-    return {name: bundle_of(s).manifest.model.sha256 for name, s in stacks.items() if s.learned is not None}
+    return {name: bundle_of(s).manifest.networks_sha256 for name, s in stacks.items() if s.learned is not None}

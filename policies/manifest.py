@@ -210,6 +210,14 @@ class Manifest(StrictModel):
     model: ModelFile
     """The network."""
 
+    @property
+    def networks_sha256(self) -> str:
+        """What tells this policy from another: the network's checksum, with the forecaster's where there is one."""
+        if self.forecaster is None:
+            return self.model.sha256
+        both = f"{self.model.sha256} {self.forecaster.model.sha256}"
+        return hashlib.sha256(both.encode()).hexdigest()
+
 
 def observation_hash(features: Iterable[FeatureLike]) -> str:
     """SHA-256 of the columns' names and ranges, in order: a policy for another encoder is not for this one."""

@@ -98,6 +98,16 @@ def test_the_evaluation_must_have_run_this_very_network(tmp_path):
     assert not gates.identity(bundle(), judged(tmp_path, bundles={})).passed
 
 
+def test_another_forecaster_is_another_policy():
+    alone = bundle().manifest
+    parts = [
+        ForecasterPart.model_construct(model=alone.model.model_copy(update={"sha256": sha * 64})) for sha in ("a", "b")
+    ]
+    told = [alone, *(alone.model_copy(update={"forecaster": part}) for part in parts)]
+    assert len({m.networks_sha256 for m in told}) == 3
+    assert alone.networks_sha256 == alone.model.sha256
+
+
 def test_parity_is_with_this_versions_encoder_decoder_and_variants(monkeypatch):
     def passes(features: Any, actions: Any, **changed: Any) -> bool:
         monkeypatch.setattr(specs, "spec_of", lambda kind: (features, actions))
