@@ -19,10 +19,10 @@ from envs.cluster import ClusterSpec, InstanceType, NodePool, Workload
 from envs.matching import hard_taints_tolerated
 from envs.plain import Array
 from envs.sim.pack_placement import requests
-from envs.stack import Karpenter
+from envs.stack import Karpenter, Stack
 
 DEARER = 1.15  # types up to so many times the cheapest room are kept, so that a stock-out leaves a choice
-AT_LEAST = 3
+AT_LEAST = 3  # of four or more; two of three
 # violation price (geometric mean of the services') -> consolidateAfter, s; in between logarithms are interpolated
 PRICE_NODES = (10.0, 30.0, 100.0, 300.0, 1000.0)
 AFTER_S = (60.0, 60.0, 180.0, 300.0, 600.0)
@@ -30,9 +30,23 @@ AFTER_S = (60.0, 60.0, 180.0, 300.0, 600.0)
 
 def node_base(cluster: ClusterSpec, nodes: Karpenter, prices: Array) -> tuple[ClusterSpec, Karpenter]:
     """The cluster with each pool's types narrowed, and Karpenter's settings, for services at these prices (W,)."""
+    return narrowed(cluster), replace(nodes, consolidate_after_s=consolidate_after_s(cluster, prices))
+
+
+def narrowed(cluster: ClusterSpec) -> ClusterSpec:
+    """The cluster with each pool's machine types as `types_for` chooses them."""
     pools = tuple(replace(pool, instance_types=types_for(cluster, pool)) for pool in cluster.node_pools)
-    settings = replace(nodes, consolidate_after_s=consolidate_after_s(cluster, prices))
-    return replace(cluster, node_pools=pools), settings
+    return replace(cluster, node_pools=pools)
+
+
+def sets_pools(stack: Stack) -> bool:
+    """Whether node pools are set for this stack."""
+    return stack.learned is not None and stack.learned.node_pools and isinstance(stack.nodes, Karpenter)
+
+
+def as_run(cluster: ClusterSpec, stack: Stack) -> ClusterSpec:
+    """The cluster that a rollout of this stack has: its node groups are those of the pools as they are set."""
+    return narrowed(cluster) if sets_pools(stack) else cluster
 
 
 def consolidate_after_s(cluster: ClusterSpec, prices: Array) -> float:
@@ -43,7 +57,7 @@ def consolidate_after_s(cluster: ClusterSpec, prices: Array) -> float:
 
 
 def types_for(cluster: ClusterSpec, pool: NodePool) -> tuple[str, ...]:
-    """The pool's types that buy room for its pods at most DEARER times the least price, at least AT_LEAST of them.
+    """The pool's types that buy room for its pods at most DEARER times the least price, two or three at least.
 
     Order is kept. Whatever pod had a machine in the pool still has one. A pool that no pod may use stays as it is.
     """
@@ -55,7 +69,8 @@ def types_for(cluster: ClusterSpec, pool: NodePool) -> tuple[str, ...]:
         return pool.instance_types
     prices = {t.name: usd_per_core(t, pool, pods) for t in offered}
     ranked = sorted(offered, key=lambda t: (prices[t.name], t.name))
-    kept = {t.name for i, t in enumerate(ranked) if i < AT_LEAST or prices[t.name] <= DEARER * prices[ranked[0].name]}
+    least = min(AT_LEAST, max(len(ranked) - 1, 2))
+    kept = {t.name for i, t in enumerate(ranked) if i < least or prices[t.name] <= DEARER * prices[ranked[0].name]}
     for w in pods:
         if not any(_takes(machines[name], pool, w) for name in kept):
             kept.add(next(t.name for t in ranked if _takes(t, pool, w)))

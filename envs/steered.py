@@ -8,7 +8,7 @@ import numpy as np
 
 from envs.cluster import ClusterSpec, Workload
 from envs.intent import violation_price
-from envs.node_set_points import node_base
+from envs.node_set_points import node_base, sets_pools
 from envs.plain import Array
 from envs.scenario import Scenario
 from envs.set_point_action import ACTIONS, set_points
@@ -46,7 +46,7 @@ def steered(scenario: Scenario, stack: Stack, prices: Array) -> tuple[ClusterSpe
     )
     cluster = replace(scenario.cluster, workloads=workloads)
     stack = replace(stack, use_workload_hpa=True, per_workload=(), learned=stack.learned or Learned())
-    if stack.learned.node_pools and isinstance(stack.nodes, Karpenter):  # type: ignore[union-attr]
+    if sets_pools(stack) and isinstance(stack.nodes, Karpenter):
         cluster, nodes = node_base(cluster, stack.nodes, prices)
         stack = replace(stack, nodes=nodes)
     return cluster, stack

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,6 +20,7 @@ from envs.stack import Karpenter
 from envs.stack_file import load_stack
 from envs.steered import prices_of
 from envs.workload_batch import WorkloadBatch
+from optimizer import whatif
 from optimizer.learned_stack import control_of
 
 TYPES = ("m7i.large", "m7i.xlarge", "m7i.2xlarge", "c7i.xlarge", "r7i.large", "c7i.large")
@@ -53,7 +56,7 @@ def test_every_pod_that_had_a_machine_still_has_one_and_a_choice_is_left(workloa
     cluster = a_cluster(*workloads)
     kept = types_for(cluster, cluster.node_pools[0])
     assert list(kept) == [name for name in TYPES if name in kept]
-    assert len(kept) >= AT_LEAST
+    assert len(kept) >= min(AT_LEAST, len(TYPES))
     for w in workloads:
         assert not any(takes(name, w) for name in TYPES) or any(takes(name, w) for name in kept)
 
@@ -69,6 +72,22 @@ def test_pods_that_ask_for_memory_keep_the_machines_that_have_it() -> None:
     cost = {m.name: usd_per_core(m, pool, cluster.workloads) for m in MACHINES}
     assert min(cost, key=lambda name: cost[name]).startswith(("r7i", "m7i"))
     assert min(cost, key=lambda name: cost[name]) in types_for(cluster, pool)
+
+
+def test_of_three_types_two_stay_and_of_two_both() -> None:
+    for types, left in ((("m7i.large", "m7i.xlarge", "m7i.2xlarge"), 2), (("m7i.large", "m7i.2xlarge"), 2)):
+        cluster = a_cluster(a_pod("web", 1.2, 2.4), types=types)
+        assert len(types_for(cluster, cluster.node_pools[0])) == left
+
+
+def test_a_what_if_has_the_machines_of_the_pools_as_they_are_set(tmp_path: Path) -> None:
+    """Every stack's own machine types, in the same run as stacks that use all of them."""
+    whatif.run("webshop", stacks=["trimtab", "karpenter"], days=0.02, out=tmp_path / "out")
+    nodes = pd.read_parquet(tmp_path / "out" / "timeline_nodes.parquet")
+    types = nodes[nodes["level"] == "group"].groupby("stack", observed=True)["instance_type"].unique()
+    assert "m7i.xlarge" in set(types["karpenter"])
+    assert "m7i.xlarge" not in set(types["trimtab"])
+    assert {"m7i.2xlarge", "c7i.2xlarge"} <= set(types["trimtab"])
 
 
 def test_a_pool_that_no_pod_may_use_is_left_alone() -> None:
@@ -91,7 +110,7 @@ def test_the_shipped_stack_packs_nodes_with_karpenter() -> None:
     assert stack.learned.node_pools
 
 
-def test_node_pools_cannot_be_set_without_karpenter(tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_node_pools_cannot_be_set_without_karpenter(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text("nodes: {kind: cluster-autoscaler}\nlearned: {node_pools: true}\n")
     with pytest.raises(InputError, match=r"learned\.node_pools.*karpenter"):
