@@ -16,9 +16,9 @@ from dataclasses import replace
 import numpy as np
 
 from envs.cluster import ClusterSpec, InstanceType, NodePool, Workload
-from envs.matching import hard_taints_tolerated
 from envs.plain import Array
-from envs.sim.pack_placement import requests
+from envs.replay_run import takes
+from envs.sim.pack_placement import node_groups
 from envs.stack import Karpenter, Stack
 
 DEARER = 1.15  # types up to so many times the cheapest room are kept, so that a stock-out leaves a choice
@@ -63,8 +63,8 @@ def types_for(cluster: ClusterSpec, pool: NodePool) -> tuple[str, ...]:
     """
     machines = {t.name: t for t in cluster.instance_types}
     offered = [machines[name] for name in pool.instance_types]
-    pods = [w for w in cluster.workloads if hard_taints_tolerated(w.tolerations, pool.taints)]
-    pods = [w for w in pods if any(_takes(t, pool, w) for t in offered)]
+    taking = {w.name: _taking(cluster, pool, w) for w in cluster.workloads}
+    pods = [w for w in cluster.workloads if taking[w.name]]
     if not pods:
         return pool.instance_types
     prices = {t.name: usd_per_core(t, pool, pods) for t in offered}
@@ -72,8 +72,8 @@ def types_for(cluster: ClusterSpec, pool: NodePool) -> tuple[str, ...]:
     least = min(AT_LEAST, max(len(ranked) - 1, 2))
     kept = {t.name for i, t in enumerate(ranked) if i < least or prices[t.name] <= DEARER * prices[ranked[0].name]}
     for w in pods:
-        if not any(_takes(machines[name], pool, w) for name in kept):
-            kept.add(next(t.name for t in ranked if _takes(t, pool, w)))
+        if not taking[w.name] & kept:
+            kept.add(next(t.name for t in ranked if t.name in taking[w.name]))
     return tuple(name for name in pool.instance_types if name in kept)
 
 
@@ -92,8 +92,6 @@ def usd_per_core(machine: InstanceType, pool: NodePool, pods: Sequence[Workload]
     return machine.price_usd_per_h / room if room > 0 else float("inf")
 
 
-def _takes(machine: InstanceType, pool: NodePool, w: Workload) -> bool:
-    cpu, memory, _, gpu = requests(w)
-    cores = machine.allocatable_cpu - pool.daemon_cpu
-    gib = machine.allocatable_memory_gib - pool.daemon_memory_gib
-    return cpu <= round(cores * 1000) and memory <= round(gib * 2**30) and gpu <= machine.gpu
+def _taking(cluster: ClusterSpec, pool: NodePool, w: Workload) -> set[str]:
+    """The pool's types that take a pod of this workload: room, taints, and the node labels that it asks for."""
+    return {g.machine.name for g in node_groups(cluster) if g.spec.name == pool.name and takes(g, w)}

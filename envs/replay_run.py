@@ -16,7 +16,7 @@ from envs.controllers.hpa_pack import HpaDefaults, empty_hpa_sample, empty_hpa_s
 from envs.load_noise import key_of
 from envs.matching import hard_taints_tolerated, matches_node_affinity
 from envs.sim.pack import BALANCING, initial_replicas
-from envs.sim.pack_placement import node_groups, requests
+from envs.sim.pack_placement import NodeGroup, node_groups, requests
 from envs.sim.queue_memory import KNOWN
 from envs.sim.queueing import load_tables
 from envs.sim.replay import (
@@ -71,16 +71,23 @@ class Spent(NamedTuple):
     changes: F8
 
 
+def takes(g: NodeGroup, w: Workload) -> bool:
+    """Whether a pod of the workload fits an empty node of the group: room, taints, and the labels that it asks for."""
+    cpu, memory, _, gpu = requests(w)
+    cores = g.machine.allocatable_cpu - g.spec.daemon_cpu
+    gib = g.machine.allocatable_memory_gib - g.spec.daemon_memory_gib
+    fits = cpu <= round(cores * 1000) and memory <= round(gib * 2**30) and gpu <= g.machine.gpu
+    fits = fits and matches_node_affinity(g.labels, node_selector=dict(w.node_selector))
+    return bool(fits and hard_taints_tolerated(w.tolerations, g.spec.taints))
+
+
 def cheapest(cluster: ClusterSpec, w: Workload) -> Price:
     """The group whose node takes the pod at the least money. ValueError when none takes it."""
-    cpu, memory, _, gpu = requests(w)
     found: list[tuple[float, Price]] = []
     for g in node_groups(cluster):
-        cores = g.machine.allocatable_cpu - g.spec.daemon_cpu
-        gib = g.machine.allocatable_memory_gib - g.spec.daemon_memory_gib
-        fits = cpu <= round(cores * 1000) and memory <= round(gib * 2**30) and gpu <= g.machine.gpu
-        fits = fits and matches_node_affinity(g.labels, node_selector=dict(w.node_selector))
-        if fits and hard_taints_tolerated(w.tolerations, g.spec.taints):
+        if takes(g, w):
+            cores = g.machine.allocatable_cpu - g.spec.daemon_cpu
+            gib = g.machine.allocatable_memory_gib - g.spec.daemon_memory_gib
             usd = g.machine.price_usd_per_h
             least = usd * max(w.memory_request_gib / gib, 1.0 / g.machine.max_pods)
             price = Price(usd / cores, least, g.spec.boot_delay_s)

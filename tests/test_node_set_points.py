@@ -74,6 +74,15 @@ def test_pods_that_ask_for_memory_keep_the_machines_that_have_it() -> None:
     assert min(cost, key=lambda name: cost[name]) in types_for(cluster, pool)
 
 
+def test_a_pod_that_asks_for_a_machine_by_its_label_keeps_it() -> None:
+    """The least useful type of all stays where a node selector names it."""
+    selector = (("node.kubernetes.io/instance-type", "m7i.large"),)
+    types = ("m7i.large", "m7i.xlarge", "m7i.2xlarge", "c7i.xlarge")
+    for picky, there in (({}, False), ({"node_selector": selector}, True)):
+        cluster = a_cluster(a_pod("web", 0.4, 0.8), a_pod("old", 0.4, 0.8, **picky), types=types)
+        assert ("m7i.large" in types_for(cluster, cluster.node_pools[0])) is there
+
+
 def test_of_three_types_two_stay_and_of_two_both() -> None:
     for types, left in ((("m7i.large", "m7i.xlarge", "m7i.2xlarge"), 2), (("m7i.large", "m7i.2xlarge"), 2)):
         cluster = a_cluster(a_pod("web", 1.2, 2.4), types=types)
