@@ -13,16 +13,16 @@ from typing import Any
 import numpy as np
 
 from envs.demand import Demand
+from envs.known_load import past_rates
 from envs.load_past import KEPT_MIN, LoadPast
 from envs.observation import RowSignals, RowSpec, row_spec
 from envs.plain import Array
 from envs.replay_run import cheapest
 from envs.rollout import case_of
 from envs.rollout_batch import BAD
-from envs.scenario import Scenario, TraceDemand
+from envs.scenario import Scenario
 from envs.set_point_action import set_points
 from envs.sim import flow as f
-from envs.sim.arrivals import fill_rates
 from envs.sim.cluster_sim import ClusterSim
 from envs.sim.measure import measure_clusters
 from envs.stack import Stack
@@ -215,24 +215,3 @@ def _one(demand: Demand, b: int) -> Demand:
     }
     load = demand.load._replace(**per_cluster)
     return replace(demand, load=load, shape=(1, demand.shape[1]), crowds=())
-
-
-def past_rates(demand: Demand, scenarios: Sequence[Scenario], minutes: int) -> Array:
-    """(minutes, N) requests/s of the minutes before time 0, as far as each trace goes back; else NaN.
-
-    A live agent reads the same from its metrics store. Made-up load begins with the horizon: no past.
-    """
-    B, W = demand.shape
-    back_s = minutes * MINUTE_S
-    offset = demand.load.offset_s
-    load = demand.load._replace(offset_s=offset - back_s)
-    out = np.empty((B, minutes, W))
-    for b in range(B):
-        fill_rates(load, b, 0, MINUTE_S, out[b])
-    start_s = np.arange(minutes) * MINUTE_S - back_s
-    known = np.zeros((B, minutes, W), bool)
-    for b, s in enumerate(scenarios):
-        for w, d in enumerate(s.demand):
-            if isinstance(d, TraceDemand):
-                known[b, :, w] = start_s + offset[b, w] >= 0.0
-    return np.where(known, out, np.nan).transpose(1, 0, 2).reshape(minutes, B * W)

@@ -16,6 +16,7 @@ from envs.action import Plan
 from envs.cluster import ClusterSpec
 from envs.demand import Demand
 from envs.guardrails import PIPELINE
+from envs.known_load import past_rates
 from envs.load_past import KEPT_MIN, LoadPast
 from envs.plain import Array
 from envs.replay_run import Rows, cheapest
@@ -23,7 +24,6 @@ from envs.scenario import Scenario
 from envs.snapshot import Snapshot
 from envs.stack import HpaSpec, Learned, Stack
 from envs.steered import prices_of, steered
-from envs.workload_batch import past_rates
 from optimizer.family_replay import FamilyReplay
 from optimizer.measured_past import backfill
 from policies.burn import moved, no_burn, seen

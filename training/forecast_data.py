@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.demand import Demand
+from envs.known_load import past_rates
 from envs.load_past import KEPT_MIN, LoadPast
 from envs.observation import logarithm, past_columns, table
 from envs.plain import Array
-from envs.workload_batch import past_rates
 from envs.world_draw import DAY_S, Draw, LoadSource, draw_scenario
 from policies.forecast import KINDS, LONGEST_MIN, SEEN, inputs, leads_min
 
