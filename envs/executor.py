@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from typing import Any, Protocol, Self
 
 _POLL_S = 0.2  # how often the parent looks for messages and for an end
+NOT_BEGUN = -1
 _LATEST_S = 60.0  # for a message that was told before its work ended
 
 Tell = Callable[[Any], None]
@@ -87,8 +88,9 @@ class OnCores:
                 for future in done:
                     task = waiting.pop(future)
                     result, sent = future.result()
-                    due += sent
-                    yield task, result
+                    if sent != NOT_BEGUN:
+                        due += sent
+                        yield task, result
                 if stopped() and not self._stop.is_set():
                     self._stop.set()
                     waiting = {future: task for future, task in waiting.items() if not future.cancel()}
@@ -163,7 +165,7 @@ def _start(messages: Any, stop: Any) -> None:
 
 
 def _work(work: Work, task: Any) -> tuple[Any, int]:
-    """What the work gives, and how many messages it told."""
+    """What the work gives, and how many messages it told; NOT_BEGUN where it was called off before."""
     sent = 0
 
     def tell(message: Any) -> None:
@@ -171,6 +173,8 @@ def _work(work: Work, task: Any) -> tuple[Any, int]:
         sent += 1
         _MESSAGES.put(message)
 
+    if _stopped():  # the pool hands tasks out ahead
+        return None, NOT_BEGUN
     result = work(task, tell, _stopped)
     return result, sent
 
