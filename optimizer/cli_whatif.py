@@ -71,9 +71,9 @@ def whatif(
     varies = list(vary or ())
     place = out or _default_output(scenario, resume=resume)
     from optimizer import whatif as engine
-    from optimizer.whatif_progress import ProgressBar
+    from optimizer.progress import DaysBar
 
-    with ProgressBar(sys.stderr) as bar:
+    with DaysBar(sys.stderr) as bar:
         try:
             result = engine.run(
                 scenario,
