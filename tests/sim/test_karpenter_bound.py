@@ -88,7 +88,9 @@ def test_many_requests_are_counted_by_a_few_sizes_the_smallest_among_them() -> N
     stack = Stack("k", replicas=StaticReplicas(), nodes=Karpenter())
     a = ClusterSim([Case(scenario, stack, 1, np.ones(20), [1] * 20)]).arrays
     sizes, req = a.kp.size[0], a.classes.req[0]
-    assert sizes.shape[1] == SIZES and (np.diff(sizes[S_CPU]) > 0).all() and sizes[S_CPU].max() < NO_LIMIT
+    assert sizes.shape[1] == SIZES
+    assert (np.diff(sizes[S_CPU]) > 0).all()
+    assert sizes[S_CPU].max() < NO_LIMIT
     assert sizes[S_CPU, 0] == req[:, CPU].min()
     for k, (cpu, memory) in enumerate(sizes.T):
         assert memory == req[req[:, CPU] >= cpu, MEM].min() == sizes[S_MEMORY, k]
