@@ -62,9 +62,9 @@ def flowing(text: str) -> str:
 
 
 register_commands()
-for _command in (*app.registered_commands, *(group.typer_instance.info for group in app.registered_groups)):
-    if isinstance(_command.help, str):
-        _command.help = flowing(_command.help)
+for _command in app.registered_commands:
+    _command.help = flowing(_command.help or "") or None
+cli_policy.app.info.help = flowing(cli_policy.HELP)
 
 
 @app.command("setup")

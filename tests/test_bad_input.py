@@ -357,6 +357,15 @@ def test_what_an_evaluation_cannot_do_is_refused_before_it_runs(trimtab: Run, fo
     refused(trimtab, folder, *history, words=("load.csv", "storefront", "the history is of web"))
 
 
+def test_where_training_cannot_write_it_does_not_begin(trimtab: Run, folder: Path) -> None:
+    pytest.importorskip("stable_baselines3", reason="training needs the extra `train`")
+    for place in (folder / "load.csv", folder / "load.csv" / "run", "/proc/run"):
+        ask = ("train", "--preset", "quick", "--no-track", "--out", place)
+        refused(trimtab, folder, *ask, words=("--out", str(place), "give another"))
+        refused(trimtab, folder, *ask, "--seeds", "2", words=("--out", str(place), "give another"))
+    refused(trimtab, folder, "train", "--preset", "quik", words=("CONFIG", "no such file", '"quick"'))
+
+
 def test_a_file_where_results_would_go_by_default_is_passed_over(
     trimtab: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
