@@ -75,6 +75,8 @@ def evaluate(
 
     if resume and out is None:
         raise InputError(None, "--resume", None, "say where: --out DIR")
+    if json_file is not None and json_file.is_dir():
+        raise InputError(None, "--json", str(json_file), "is a folder; give a file")
     if json_file is not None and not os.access(json_file.resolve().parent, os.W_OK):
         raise InputError(None, "--json", str(json_file), "its folder is not there or not writable; give another")
     names = [name.strip() for name in policies.split(",") if name.strip()]

@@ -76,9 +76,13 @@ def run_sweep(
 
     Raises KeyboardInterrupt after stop(), with the tables of what is finished on disk.
     """
-    place.mkdir(parents=True, exist_ok=True)
-    if not (place / FILES[0]).exists():
-        (place / FILES[0]).write_text(STARTED, encoding="utf-8")
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        if not (place / FILES[0]).exists():
+            (place / FILES[0]).write_text(STARTED, encoding="utf-8")
+    except OSError as refused:
+        mend = f"no folder can be made or written there ({refused.strerror}); give another"
+        raise InputError(None, "--out", str(place), mend) from None
     errors: dict[int, str] = {}
     with _tracker(place, members, preset) if track else nullcontext() as parent:
         tasks = [Task(i, m, preset, track) for i, m in enumerate(members) if not finished(m.folder)]
