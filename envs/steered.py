@@ -8,9 +8,9 @@ import numpy as np
 
 from envs.cluster import ClusterSpec, Workload
 from envs.intent import violation_price
-from envs.known_load import usual_rates
 from envs.node_set_points import node_base, sets_pools
 from envs.plain import Array
+from envs.recorded_past import usual_rates
 from envs.scenario import Scenario
 from envs.set_point_action import ACTIONS, set_points
 from envs.stack import HpaBehavior, HpaMetric, HpaSpec, Karpenter, Learned, ScalingRules, Stack
