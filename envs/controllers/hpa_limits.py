@@ -46,6 +46,8 @@ def largest_after(state: Any, b: int, w: int, forget_us: int, after_us: int) -> 
         memory.first = state.rec[b, w, memory.first].newer
         memory.peaks -= 1
     memory.forgotten_us = max(memory.forgotten_us, forget_us)
+    if memory.peaks == 0:  # the newest is always a peak
+        memory.n = 0
     at, peaks = memory.first, memory.peaks
     while peaks > 0 and state.rec[b, w, at].us <= after_us:
         at = state.rec[b, w, at].newer
