@@ -15,10 +15,11 @@ import numpy as np
 
 from envs.observation import encode_rows
 from envs.plain import Array
-from envs.rollout_batch import BAD, CHURN, Judged, WorkTotals, outcome_of
+from envs.rollout_batch import BAD, Judged, WorkTotals, outcome_of
 from envs.sim import flow as f
 from envs.stack import Learned, Stack
 from envs.steered import prices_of
+from envs.timeline import CHURN
 from envs.workload_batch import MINUTE_S, WorkloadBatch
 from optimizer.evaluate_cases import Case
 from optimizer.learned_control import family_of, recalled

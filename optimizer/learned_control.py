@@ -17,14 +17,14 @@ from envs.action import Plan
 from envs.cluster import ClusterSpec
 from envs.demand import Demand
 from envs.guardrails import PIPELINE
-from envs.load_past import KEPT_MIN, LoadPast
+from envs.load_past import LoadPast
 from envs.plain import Array
+from envs.recorded_past import past_rates
 from envs.replay_run import Rows, cheapest
 from envs.scenario import Scenario
 from envs.snapshot import Snapshot
 from envs.stack import HpaSpec, Learned, Stack
 from envs.steered import prices_of, steered
-from envs.workload_batch import past_rates
 from optimizer.family_replay import FamilyReplay
 from optimizer.measured_past import backfill
 from policies.burn import moved, no_burn, seen
@@ -106,7 +106,7 @@ class LearnedControl:
     def _recall(self) -> None:
         """What was measured before time 0: minutes for the network to look back on, and load for replay."""
         demand = Demand.pack([self.scenario], [self._seed])
-        self.past.extend(past_rates(demand, [self.scenario], KEPT_MIN))
+        self.past.extend(past_rates(demand, [self.scenario]))
         self._waiting += recalled(self.scenario, self.options.backfill_s)
         self._measured += [np.ones(len(row), np.bool_) for row in self._waiting]
 

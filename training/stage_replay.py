@@ -13,6 +13,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from envs.executor import Stopped, never
 from envs.observation import encode_rows
 from envs.plain import Array
 from envs.replay_run import Price, ReplayRun, Rows, cheapest
@@ -25,7 +26,7 @@ from policies import replay as rule
 from policies.family import VARIANTS, prior_at, told_prices, variant_scalings
 from policies.learned import with_price
 from policies.manifest import VariantPrior
-from training.validation import Act
+from training.act import Act
 
 HOUR_MIN = 60
 BELIEFS = (0.85, 1.0, 1.15)  # about a replica's capacity, as in the stacks that ship
@@ -105,12 +106,17 @@ def _roomy(row: Rows) -> HpaSpec:
     return replace(row.settings[0], behavior=HpaBehavior(scale_down=ScalingRules(stabilization_s=int(LONGEST_S))))
 
 
-def replayed(batch: WorkloadBatch, candidates: Candidates, *, days: float) -> Array:
-    """(N,) mean cost of a minute when replay chooses anew every hour, after `days` of measured past."""
+def replayed(batch: WorkloadBatch, candidates: Candidates, *, days: float, stop: Stopped = never) -> Array:
+    """(N,) mean cost of a minute when replay chooses anew every hour, after `days` of measured past.
+
+    Raises KeyboardInterrupt after stop().
+    """
     past = _learned(batch, candidates, None, batch.past.last(round(days * 1440)))
     total, steps, minutes = np.zeros(len(batch.workloads)), 0, 0
     chosen = rule.choose(rule.scores(rule.losses(past, batch.prices), candidates.prior))
     while not batch.done:
+        if stop():
+            raise KeyboardInterrupt
         total += candidates.step(batch, chosen).cost
         steps, minutes = steps + 1, minutes + batch.minutes
         if minutes >= HOUR_MIN:

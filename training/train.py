@@ -143,8 +143,12 @@ def prepare(config: TrainConfig, out: Path, *, resume: bool) -> None:
     """
     check_inputs(config)
     if not holds(config, out, resume=resume):
-        out.mkdir(parents=True, exist_ok=True)
-        write_json(out / "config.json", config.model_dump(mode="json"))
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            write_json(out / "config.json", config.model_dump(mode="json"))
+        except OSError as error:
+            mend = f"no folder can be made or written there ({error.strerror}); give another"
+            raise InputError(None, "--out", str(out), mend) from None
 
 
 def check_inputs(config: TrainConfig) -> None:
