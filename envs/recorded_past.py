@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from envs.demand import Demand
-from envs.load_past import KEPT_MIN
+from envs.load_past import DAY_MIN, KEPT_MIN
 from envs.plain import Array
 from envs.scenario import Scenario, TraceDemand
 from envs.sim.arrivals import fill_rates
@@ -31,3 +31,12 @@ def past_rates(demand: Demand, scenarios: Sequence[Scenario], minutes: range = A
     start_s = (np.array(minutes) + KEPT_MIN) * MINUTE_S - since_s
     known = np.array(recorded)[:, None] & (start_s[:, None] + demand.load.offset_s[:, None] >= 0.0)
     return np.where(known, out, np.nan).transpose(1, 0, 2).reshape(len(minutes), B * W)
+
+
+def usual_rates(scenario: Scenario) -> Array:
+    """(W,) requests/s: the mean of the day before time 0, as far as it was recorded, else what arrives at time 0."""
+    demand = Demand.pack([scenario], [scenario.seed])
+    past = past_rates(demand, [scenario], range(-DAY_MIN, 0))
+    known = np.isfinite(past)
+    mean = np.where(known, past, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+    return np.where(known.any(axis=0), mean, demand.rates(0, 1)[0, 0])

@@ -14,6 +14,7 @@ replay; there is no second decoder.
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -50,6 +51,24 @@ def set_points(action: Array, violation_price: Array, scaling: Array | float = 1
     scaling: a factor on the share, as replay tries several. NaN in an action counts as 0.
     """
     return moved(base_set_points(violation_price), action, scaling)
+
+
+class Steer(NamedTuple):
+    """How rows get their set-points, (N,) each: a network moves the base of `told` scaled by `scaling`, or they are
+    held at share and window_s, NaN where they are not.
+    """
+
+    told: Array
+    scaling: Array
+    share: Array
+    window_s: Array
+
+
+def steered_points(action: Array, steer: Steer) -> tuple[Array, Array]:
+    """((N,) share, (N,) seconds): what an action (N, 2) asks for, where the row is not held."""
+    share, window = set_points(action, steer.told, steer.scaling)
+    held = ~np.isnan(steer.share)
+    return np.where(held, steer.share, share), np.where(held, steer.window_s, window)
 
 
 def moved(base: tuple[Array, Array], action: Array, scaling: Array | float = 1.0) -> tuple[Array, Array]:

@@ -11,8 +11,8 @@ from typing import Any
 import pandas as pd
 
 from envs.executor import Interrupted, Stopped
-from envs.node_set_points import as_run
 from envs.scenario import Scenario
+from envs.steered import as_run
 from envs.timeline import ROW_S, Names, Rollout, Timeline
 from optimizer.cell_store import CellStore
 from optimizer.cell_tables import workload_totals, worst_hours
@@ -90,7 +90,7 @@ class _CellSink:
 
     def __init__(self, cell: Cell, folder: Path, index: int, report: Report, stopped: Stopped) -> None:
         scenario = cell.row.scenario
-        self.names = Names.of(as_run(scenario.cluster, cell.row.stack))
+        self.names = Names.of(as_run(scenario, cell.row.stack))
         types, length = scenario.cluster.instance_types, row_s(scenario.tick_s)
         self.fold = HourFold(self.names, types, length, scenario.committed_use)
         self._file = TimelineWriter(
