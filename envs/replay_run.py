@@ -237,9 +237,15 @@ def _workloads(cases: Sequence[Rows], delays: F8, seed: int) -> ReplayWorkloads:
     )
 
 
+def power_of_two(least: int) -> int:
+    """The first one that is not below `least` >= 1."""
+    return 1 << (least - 1).bit_length()
+
+
 def _first_state(cases: Sequence[Rows], slots: int, history: int) -> ReplayState:
     """Every row starts with what the first load needs, all ready."""
     shape = (len(cases), len(cases[0].settings))
+    slots, history = power_of_two(slots), power_of_two(history)
     replicas = np.array([initial_replicas(c.workload, c.first_rps) for c in cases], np.int32)
     spread = np.repeat(replicas[:, None], shape[1], axis=1)
     return ReplayState(
