@@ -24,7 +24,7 @@ from envs.stack import HpaBehavior, HpaSpec, ScalingRules
 MINUTE_S = 60.0
 Act = Callable[[NDArray[np.float32]], NDArray[np.float64]]
 # Where the encoder's parts go: rows of one workload share its load, and what is left does not change while it runs.
-LOAD_AT, REPLICAS_AT = ([AUTOSCALING.index(name) for name in part] for part in (LOAD_PART, REPLICA_PART))
+LOAD_AT, REPLICAS_AT = (np.array([AUTOSCALING.index(name) for name in part]) for part in (LOAD_PART, REPLICA_PART))
 FIXED = tuple(name for name in AUTOSCALING if name not in (*LOAD_PART, *REPLICA_PART))
 FIXED_AT = [AUTOSCALING.index(name) for name in FIXED]
 
@@ -98,7 +98,8 @@ class SteeredReplay:
     def _encode(self) -> NDArray[np.float32]:
         """(rows, len(AUTOSCALING)), as `encode_rows` of whole rows; each load is encoded once."""
         load = _unseen(self.shape[0], offered_rps=self._offered / MINUTE_S, past_rps=self._past.read())
-        self._observed[LOAD_AT] = encode_rows(load, self._workloads, LOAD_PART).T[:, self._workload]
+        of_load = encode_rows(load, self._workloads, LOAD_PART).T
+        self._observed[LOAD_AT] = np.take(of_load, self._workload, axis=1, mode="clip")  # "raise" copies once more
         self._observed[REPLICAS_AT] = encode_rows(self._replicas(), self._spec_of_rows, REPLICA_PART).T
         return self._observed.T
 
