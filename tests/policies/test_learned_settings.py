@@ -18,6 +18,7 @@ from optimizer import evaluate_learned, learned_stack
 from optimizer.evaluate_cases import Case
 from optimizer.evaluate_learned import one_batch, run_settings
 from optimizer.evaluate_run import JudgedFold
+from optimizer.evaluate_sweep import sweep_of
 from optimizer.learned_control import LearnedControl
 from policies.family import CONSTANTS, MEMBERS, VARIANTS
 from policies.replay import losses
@@ -63,6 +64,11 @@ def test_stacks_that_differ_in_more_than_the_price_are_no_batch(case: Case) -> N
     one, two = settings_of(20.0, 500.0)
     assert not one_batch(case, [one, replace(two, learned=replace(OPTIONS, burn=False))])
     assert not one_batch(case, [one, load_stack("rps-target")])
+
+
+def test_the_sweep_of_the_shipped_stack_is_one_batch(case: Case) -> None:
+    """Its own setting among them: nothing but the violation price may differ."""
+    assert one_batch(case, [point.stack for point in sweep_of(load_stack("trimtab"))])
 
 
 def test_a_case_with_broken_telemetry_is_no_batch(case: Case) -> None:
