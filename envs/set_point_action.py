@@ -74,6 +74,9 @@ def steered_points(action: Array, steer: Steer) -> tuple[Array, Array]:
 def moved(base: tuple[Array, Array], action: Array, scaling: Array | float = 1.0) -> tuple[Array, Array]:
     """`set_points` from a base that is known already."""
     share, window = base
-    a = np.round(np.clip(np.nan_to_num(np.asarray(action, np.float64)), -1.0, 1.0), DIGITS)
-    share = np.clip(share * scaling * np.exp(SHARE_SPAN * a[:, 0]), LOW_SHARE, HIGH_SHARE)
-    return share, np.clip(np.rint(window * np.exp(WINDOW_SPAN * a[:, 1])), SHORTEST_S, LONGEST_S)
+    a = np.minimum(np.maximum(np.asarray(action, np.float64), -1.0), 1.0)
+    a[np.isnan(a)] = 0.0
+    a = np.round(a, DIGITS)
+    share = np.minimum(np.maximum(share * scaling * np.exp(SHARE_SPAN * a[:, 0]), LOW_SHARE), HIGH_SHARE)
+    window = np.rint(window * np.exp(WINDOW_SPAN * a[:, 1]))
+    return share, np.minimum(np.maximum(window, SHORTEST_S), LONGEST_S)

@@ -24,7 +24,7 @@ from envs.stack import HpaBehavior, HpaSpec, ScalingRules
 MINUTE_S = 60.0
 Act = Callable[[NDArray[np.float32]], NDArray[np.float64]]
 # Where the encoder's parts go: rows of one workload share its load, and what is left does not change while it runs.
-LOAD_AT, REPLICAS_AT = ([AUTOSCALING.index(name) for name in part] for part in (LOAD_PART, REPLICA_PART))
+LOAD_AT, REPLICAS_AT = (np.array([AUTOSCALING.index(name) for name in part]) for part in (LOAD_PART, REPLICA_PART))
 FIXED = tuple(name for name in AUTOSCALING if name not in (*LOAD_PART, *REPLICA_PART))
 FIXED_AT = [AUTOSCALING.index(name) for name in FIXED]
 
@@ -59,8 +59,12 @@ class SteeredReplay:
     def keep(self, live: NDArray[np.bool_]) -> None:
         """Run only these members (W, V) from now on; what was dropped does not come back."""
         self._live = self._live & live
+        if self._run is not None:
+            self._run.live[...] = np.repeat(self._live, self.shape[2], axis=1)
         self._rows = np.flatnonzero(np.repeat(self._live.ravel(), self.shape[2]) & self._moves)
         self._spec_of_rows = RowSpec(*(column[self._rows] for column in self._spec))
+        self._base_of_rows = self._base[0][self._rows], self._base[1][self._rows]
+        self._scaling_of_rows = self._scaling[self._rows]
         self._workload = self._rows // (self.shape[1] * self.shape[2])
         self._observed = np.empty((len(AUTOSCALING), len(self._rows)), np.float32)
         self._observed[FIXED_AT] = self._fixed[:, self._rows]
@@ -78,12 +82,11 @@ class SteeredReplay:
         if self._run is None:
             cases = [replace(c, first_rps=float(rps)) for c, rps in zip(self._cases, rates, strict=True)]
             self._run = ReplayRun(cases, tick_s=self._tick_s, seed=self._seed)
+            self.keep(self._live)
         elif self._minute % self._every == 0 and len(self._rows):
-            rows = self._rows
-            base = self._base[0][rows], self._base[1][rows]
-            self._share[rows], self._window_s[rows] = moved(base, self._act(self._encode()), self._scaling[rows])
+            share, window_s = moved(self._base_of_rows, self._act(self._encode()), self._scaling_of_rows)
+            self._share[self._rows], self._window_s[self._rows] = share, window_s
         W = self.shape[0]
-        self._run.live[...] = np.repeat(self._live, self.shape[2], axis=1)
         self._run.steer(self._share.reshape(W, -1), self._window_s.reshape(W, -1))
         ticks = max(round(MINUTE_S / self._tick_s), 1)
         spent = self._run.advance(np.repeat(rates[None] * self._tick_s, ticks, axis=0))
@@ -95,7 +98,8 @@ class SteeredReplay:
     def _encode(self) -> NDArray[np.float32]:
         """(rows, len(AUTOSCALING)), as `encode_rows` of whole rows; each load is encoded once."""
         load = _unseen(self.shape[0], offered_rps=self._offered / MINUTE_S, past_rps=self._past.read())
-        self._observed[LOAD_AT] = encode_rows(load, self._workloads, LOAD_PART).T[:, self._workload]
+        of_load = encode_rows(load, self._workloads, LOAD_PART).T
+        self._observed[LOAD_AT] = np.take(of_load, self._workload, axis=1, mode="clip")  # "raise" copies once more
         self._observed[REPLICAS_AT] = encode_rows(self._replicas(), self._spec_of_rows, REPLICA_PART).T
         return self._observed.T
 
