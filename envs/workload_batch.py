@@ -124,13 +124,11 @@ class WorkloadBatch:
             violation_price=self.prices,
         )
 
-    def step(self, action: Array, *, told: Array | None = None, scaling: Array | float = 1.0) -> Terms:
-        """Set-points for the next period, and what it cost. action (N, 2), told, scaling: see envs.set_point_action.
-
-        told: the violation price whose base is moved; default each row's own.
+    def step(self, action: Array) -> Terms:
+        """Set-points for the next period around each row's own base, and what it cost. action (N, 2): see
+        envs.set_point_action.
         """
-        base = self.base if told is None else base_set_points(told)
-        return self.hold(*moved(base, action, scaling))
+        return self.hold(*moved(self.base, action))
 
     def hold(self, share: Array, window_s: Array) -> Terms:
         """The same at explicit set-points (N,): share of a replica's capacity, scale-down window."""
