@@ -59,7 +59,8 @@ class Network:
         raw = self._session.run([OUTPUT], {INPUT: padded})[0][: len(rows)]
         held = np.minimum(np.maximum(raw.astype(np.float64), -1.0), 1.0)
         action = np.round(held, DECIMALS) + 0.0  # no -0.0
-        action[np.asarray(broken, np.intp)] = np.nan
+        if len(broken):
+            action[broken] = np.nan
         return np.asarray(action)
 
     def outside(self, observation: NDArray[np.float32]) -> NDArray[np.float64]:
