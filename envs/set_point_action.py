@@ -64,9 +64,7 @@ class Steer(NamedTuple):
     window_s: Array
 
 
-def steered_points(
-    action: Array, steer: Steer, base: tuple[Array, Array] | None = None
-) -> tuple[Array, Array]:
+def steered_points(action: Array, steer: Steer, base: tuple[Array, Array] | None = None) -> tuple[Array, Array]:
     """((N,) share, (N,) seconds): what an action (N, 2) asks for, where the row is not held.
 
     base: `base_set_points` of what the rows are told, where that is known already.
