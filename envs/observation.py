@@ -80,16 +80,13 @@ FEATURES = (
 FEATURE = {f.name: f for f in FEATURES}
 ALL = tuple(FEATURE)
 # What the autoscaling network looks at: what replay can know too, where there are no nodes and no memory.
-AUTOSCALING = (
-    "load",
-    "errors",
-    *(f"lag_{m}" for m in LAGS_MIN),
-    *(f"peak_{m}" for m in PEAKS_MIN),
-    *(f"day_{m}" for m in LEADS_MIN),
-    *(f"week_{m}" for m in LEADS_MIN),
+MOVING = (  # from minute to minute; the rest stays while a workload's specification and price do
+    *("load", "errors", *PAST),
     *("knows_day", "knows_week", "ready", "starting", "pending", "position", "target", "window_down", "one_replica"),
-    *("need", "slots", "service_cv", "slack", "start_delay", "violation_price"),
+    "need",
 )
+AUTOSCALING = (*MOVING, "slots", "service_cv", "slack", "start_delay", "violation_price")
+PAST_AT = slice(MOVING.index(PAST[0]), MOVING.index(PAST[-1]) + 1)
 
 
 class RowSpec(NamedTuple):
@@ -148,36 +145,53 @@ def row_spec(workloads: Sequence[Workload]) -> RowSpec:
 
 
 def ratio(part: Any, whole: Any) -> Array:
-    """part / whole; NaN where the whole is not positive."""
-    return np.where(whole > 0.0, part / np.where(whole > 0.0, whole, 1.0), np.nan)
+    """part / whole; NaN where the whole is not positive. The caller ignores divisions by zero."""
+    out = np.asarray(part / whole)
+    np.copyto(out, np.nan, where=~(whole > 0.0))
+    return out
 
 
 def logarithm(part: Array, whole: Array) -> Array:
     """log2(part / whole), both held above a millionth of the larger; NaN stays."""
-    floor = np.maximum(np.maximum(part, whole) * 1e-6, TINY)
-    return np.asarray(np.log2(np.maximum(part, floor) / np.maximum(whole, floor)))
+    floor = np.maximum(part, whole)
+    floor *= 1e-6
+    np.maximum(floor, TINY, out=floor)
+    out = np.maximum(part, floor)
+    np.maximum(whole, floor, out=floor)
+    return np.asarray(np.log2(np.divide(out, floor, out=out), out=out))
 
 
 def load_columns(seen: RowSignals, spec: RowSpec) -> Columns:
     """LOAD_PART: what the load alone says, against itself before and against a full replica."""
-    now = seen.offered_rps
-    return {"need": np.log2(1.0 + now / spec.capacity_rps) / 6.0, **past_columns(now, seen.past_rps)}
+    return {"need": need(seen, spec), **past_columns(seen.offered_rps, seen.past_rps)}
+
+
+def need(seen: RowSignals, spec: RowSpec) -> Array:
+    """Full replicas that the load fills, as a logarithm."""
+    return np.asarray(np.log2(1.0 + seen.offered_rps / spec.capacity_rps) / 6.0)
 
 
 def past_columns(now: Array, past: Array) -> Columns:
     """Load (N,) against its own past (N, len(PAST)), both requests/s: now over what was, peaks over now, and what
     followed a day and a week ago over what was then.
     """
+    return known_past(past) | dict(zip(PAST, past_rows(now, past), strict=True))
+
+
+def known_past(past: Array) -> Columns:
+    """How far back a past (N, len(PAST)) goes."""
+    return {f"knows_{back}": np.isfinite(past[:, PAST_COLUMN[f"{back}_0"]]) for back in ("day", "week")}
+
+
+def past_rows(now: Array, past: Array) -> Array:
+    """(len(PAST), N), in that order, of `past_columns`."""
     part, whole = np.array(past.T, order="C"), np.array(past.T, order="C")
     lags, peaks = len(LAGS_MIN), len(LAGS_MIN) + len(PEAKS_MIN)
     part[:lags], whole[lags:peaks] = now, now
-    columns: Columns = {}
-    for back in ("day", "week"):
-        at = PAST_COLUMN[f"{back}_0"]
+    for at in (PAST_COLUMN["day_0"], PAST_COLUMN["week_0"]):
         whole[at : at + len(LEADS_MIN)] = past[:, at]
         part[at] = now
-        columns[f"knows_{back}"] = np.isfinite(past[:, at])
-    return columns | dict(zip(PAST, logarithm(part, whole), strict=True))
+    return logarithm(part, whole)
 
 
 def replica_columns(seen: RowSignals, spec: RowSpec) -> Columns:
@@ -279,10 +293,13 @@ def table(columns: Columns, names: tuple[str, ...], n: int) -> NDArray[np.float3
     with np.errstate(over="ignore"):
         for i, name in enumerate(names):
             out[i] = columns[name]
-    low, high = _ranges(names)
-    np.minimum(np.maximum(out, low, out=out), high, out=out)
-    np.copyto(out, np.float32(0.0), where=np.isnan(out))
-    return np.ascontiguousarray(out.T)
+    return np.ascontiguousarray(_held(out, *_ranges(names)).T)
+
+
+def _held(rows: NDArray[np.float32], low: Any, high: Any) -> NDArray[np.float32]:
+    np.minimum(np.maximum(rows, low, out=rows), high, out=rows)
+    rows[np.isnan(rows)] = 0.0
+    return rows
 
 
 LOAD_PART = (*PAST, "knows_day", "knows_week", "need")
@@ -305,6 +322,30 @@ def encode_rows(seen: RowSignals, spec: RowSpec, names: tuple[str, ...] = AUTOSC
             if not set(part).isdisjoint(names):
                 columns |= of(seen, spec)
     return table(columns, names, len(spec.slots))
+
+
+class RowEncoder:
+    """`encode_rows` of AUTOSCALING for rows whose specification and violation price stay: these are encoded once."""
+
+    def __init__(self, spec: RowSpec, violation_price: Array) -> None:
+        n = len(violation_price)
+        nothing = np.full(n, np.nan)
+        seen = RowSignals(**dict.fromkeys(RowSignals._fields, nothing))._replace(violation_price=violation_price)
+        stays = AUTOSCALING[len(MOVING) :]
+        self._spec, self._rows = spec, np.empty((len(AUTOSCALING), n), np.float32)
+        self._rows[len(MOVING) :] = encode_rows(seen, spec, stays).T
+        self._low, self._high = (np.repeat(end, n, axis=1) for end in _ranges(MOVING))
+
+    def __call__(self, seen: RowSignals) -> NDArray[np.float32]:
+        """(N, len(AUTOSCALING)); seen: with the violation price that this was made for."""
+        rows, now, past = self._rows[: len(MOVING)], seen.offered_rps, seen.past_rps
+        with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+            rows[PAST_AT] = past_rows(now, past)
+            columns = {"need": need(seen, self._spec), **known_past(past), **replica_columns(seen, self._spec)}
+            for name, column in columns.items():
+                rows[MOVING.index(name)] = column
+        _held(rows, self._low, self._high)
+        return np.ascontiguousarray(self._rows.T)
 
 
 @once_per_spec
