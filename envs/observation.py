@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -80,16 +81,12 @@ FEATURES = (
 FEATURE = {f.name: f for f in FEATURES}
 ALL = tuple(FEATURE)
 # What the autoscaling network looks at: what replay can know too, where there are no nodes and no memory.
-AUTOSCALING = (
-    "load",
-    "errors",
-    *(f"lag_{m}" for m in LAGS_MIN),
-    *(f"peak_{m}" for m in PEAKS_MIN),
-    *(f"day_{m}" for m in LEADS_MIN),
-    *(f"week_{m}" for m in LEADS_MIN),
+MOVING = (  # from minute to minute; the rest stays while a workload's specification and price do
+    *("load", "errors", *PAST),
     *("knows_day", "knows_week", "ready", "starting", "pending", "position", "target", "window_down", "one_replica"),
-    *("need", "slots", "service_cv", "slack", "start_delay", "violation_price"),
+    "need",
 )
+AUTOSCALING = (*MOVING, "slots", "service_cv", "slack", "start_delay", "violation_price")
 
 
 class RowSpec(NamedTuple):
@@ -145,28 +142,30 @@ def row_spec(workloads: Sequence[Workload]) -> RowSpec:
 
 
 def ratio(part: Any, whole: Any) -> Array:
-    """part / whole; NaN where the whole is not positive."""
-    positive = whole > 0.0
-    return np.where(positive, part / np.where(positive, whole, 1.0), np.nan)
+    """part / whole; NaN where the whole is not positive. The caller ignores divisions by zero."""
+    out = np.asarray(part / whole)
+    np.copyto(out, np.nan, where=~(whole > 0.0))
+    return out
 
 
 def logarithm(part: Array, whole: Array) -> Array:
     """log2(part / whole), both held above a millionth of the larger; NaN stays."""
     floor = np.maximum(part, whole)
-    np.maximum(np.multiply(floor, 1e-6, out=floor), TINY, out=floor)
+    floor *= 1e-6
+    np.maximum(floor, TINY, out=floor)
     out = np.maximum(part, floor)
-    np.divide(out, np.maximum(whole, floor, out=floor), out=out)
-    return np.asarray(np.log2(out, out=out))
+    np.maximum(whole, floor, out=floor)
+    return np.asarray(np.log2(np.divide(out, floor, out=out), out=out))
 
 
 # The encoder's parts: names, and a function that gives their rows (len(names), N). One table for many features costs
 # a small batch a fraction of what an array for each would.
-PAST_PART = (*PAST, "knows_day", "knows_week")
+KNOWS_PART = ("knows_day", "knows_week")
 NEED_PART = ("need",)
-LOAD_PART = (*PAST_PART, *NEED_PART)  # what the load alone says, against itself before and against a full replica
+LOAD_PART = (*PAST, *KNOWS_PART, *NEED_PART)  # what the load alone says, against itself before and a full replica
 REPLICA_PART = (
-    *("load", "ready", "starting", "pending", "one_replica"),
-    *("position", "target", "errors", "window_down"),
+    *("load", "errors", "ready", "starting", "pending"),
+    *("position", "target", "window_down", "one_replica"),
 )
 SERVICE_PART = ("slots", "service_cv", "slack", "start_delay", "strictness")
 PRICE_PART = ("violation_price",)
@@ -177,35 +176,36 @@ CLUSTER_PART = (
 
 
 def past_rows(now: Array, past: Array) -> Array:
-    """PAST_PART: load (N,) against its own past (N, len(PAST)), both requests/s: now over what was, peaks over now,
-    and what followed a day and a week ago over what was then.
+    """PAST: load (N,) against its own past (N, len(PAST)), both requests/s: now over what was, peaks over now, and what
+    followed a day and a week ago over what was then.
     """
     part, whole = np.array(past.T, order="C"), np.array(past.T, order="C")
     lags, peaks = len(LAGS_MIN), len(LAGS_MIN) + len(PEAKS_MIN)
     part[:lags], whole[lags:peaks] = now, now
-    out = np.empty((len(PAST_PART), len(now)))
-    for knows, back in ((-2, "day"), (-1, "week")):
-        at = PAST_COLUMN[f"{back}_0"]
+    for at in (PAST_COLUMN["day_0"], PAST_COLUMN["week_0"]):
         whole[at : at + len(LEADS_MIN)] = past[:, at]
         part[at] = now
-        out[knows] = np.isfinite(past[:, at])
-    out[: len(PAST)] = logarithm(part, whole)
-    return out
+    return logarithm(part, whole)
+
+
+def knows_rows(past: Array) -> Array:
+    """KNOWS_PART: how far back a past (N, len(PAST)) goes."""
+    return np.isfinite(past.T[[PAST_COLUMN["day_0"], PAST_COLUMN["week_0"]]]).astype(np.float64)
 
 
 def replica_rows(seen: RowSignals, spec: RowSpec) -> Array:
     """REPLICA_PART: the replicas and their HPA, and how they bear the load."""
     desired = seen.desired
-    out = np.empty((len(REPLICA_PART), len(desired)))
-    part, whole = out[:-2], np.empty((len(REPLICA_PART) - 2, len(desired)))
+    part, whole = np.empty((2, len(REPLICA_PART), len(desired)))
     part[0], whole[0] = seen.offered_rps, seen.ready * spec.capacity_rps
-    part[1], part[2], part[3], part[4] = seen.ready, seen.starting, seen.pending, 1.0
-    whole[1:5] = desired
+    part[1], whole[1] = seen.error_share + TINY, 1.0 - spec.slo_target + TINY
+    part[2], part[3], part[4], part[8] = seen.ready, seen.starting, seen.pending, 1.0
+    whole[2:5] = whole[8] = desired
     part[5], whole[5] = desired - spec.min_replicas, spec.max_replicas - spec.min_replicas
     part[6], whole[6] = seen.hpa_target, spec.full_target
-    out[:-2] = ratio(part, whole)
-    out[-2] = np.log10((seen.error_share + TINY) / (1.0 - spec.slo_target + TINY))
-    out[-1] = seen.window_down_s / 300.0
+    part[7], whole[7] = seen.window_down_s, 300.0
+    out = ratio(part, whole)
+    np.log10(out[1], out=out[1])
     return out
 
 
@@ -224,7 +224,8 @@ def service_rows(spec: RowSpec) -> Array:
 
 Part = tuple[tuple[str, ...], Callable[[RowSignals, RowSpec], Array]]
 PARTS: tuple[Part, ...] = (
-    (PAST_PART, lambda seen, spec: past_rows(seen.offered_rps, seen.past_rps)),
+    (PAST, lambda seen, spec: past_rows(seen.offered_rps, seen.past_rps)),
+    (KNOWS_PART, lambda seen, spec: knows_rows(seen.past_rps)),
     (NEED_PART, lambda seen, spec: np.log2(1.0 + seen.offered_rps / spec.capacity_rps)[None] / 6.0),
     (REPLICA_PART, replica_rows),
     (SERVICE_PART, lambda seen, spec: service_rows(spec)),
@@ -313,10 +314,13 @@ def table(parts: Sequence[Array], have: tuple[str, ...], names: tuple[str, ...])
         for part in parts:
             out[at : at + len(part)] = part
             at += len(part)
-    low, high = _ranges(have)
-    np.minimum(np.maximum(out, low, out=out), high, out=out)
-    np.copyto(out, np.float32(0.0), where=np.isnan(out))
-    return np.ascontiguousarray(out[_order(have, names)].T)
+    return np.ascontiguousarray(_held(out, *_ranges(have))[_order(have, names)].T)
+
+
+def _held(rows: NDArray[np.float32], low: Any, high: Any) -> NDArray[np.float32]:
+    np.minimum(np.maximum(rows, low, out=rows), high, out=rows)
+    rows[np.isnan(rows)] = 0.0
+    return rows
 
 
 @lru_cache(maxsize=32)
@@ -334,6 +338,37 @@ def encode_rows(seen: RowSignals, spec: RowSpec, names: tuple[str, ...] = AUTOSC
     parts, have = _parts_of(names)
     with np.errstate(invalid="ignore", divide="ignore"):
         return table([of(seen, spec) for _, of in parts], have, names)
+
+
+def stretches(names: tuple[str, ...]) -> tuple[tuple[slice, slice], ...]:
+    """(where it is in AUTOSCALING, where it is in names) of each stretch of names that are neighbours in both."""
+    at = [AUTOSCALING.index(name) for name in names]
+    cuts = [i for i in range(len(at) + 1) if i in (0, len(at)) or at[i] != at[i - 1] + 1]
+    return tuple((slice(at[a], at[a] + z - a), slice(a, z)) for a, z in pairwise(cuts))
+
+
+class RowEncoder:
+    """`encode_rows` of AUTOSCALING for rows whose specification and violation price stay: these are encoded once."""
+
+    def __init__(self, spec: RowSpec, violation_price: Array) -> None:
+        n = len(violation_price)
+        nothing = np.full(n, np.nan)
+        seen = RowSignals(**dict.fromkeys(RowSignals._fields, nothing))._replace(violation_price=violation_price)
+        stays = AUTOSCALING[len(MOVING) :]
+        self._spec, self._rows = spec, np.empty((len(AUTOSCALING), n), np.float32)
+        self._rows[len(MOVING) :] = encode_rows(seen, spec, stays).T
+        self._low, self._high = (np.repeat(end, n, axis=1) for end in _ranges(MOVING))
+        self._parts = [(of, stretches(part)) for part, of in _parts_of(MOVING)[0]]
+
+    def __call__(self, seen: RowSignals) -> NDArray[np.float32]:
+        """(N, len(AUTOSCALING)); seen: with the violation price that this was made for."""
+        with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+            for of, places in self._parts:
+                rows = of(seen, self._spec)
+                for to, taken in places:
+                    self._rows[to] = rows[taken]
+        _held(self._rows[: len(MOVING)], self._low, self._high)
+        return np.ascontiguousarray(self._rows.T)
 
 
 @once_per_spec

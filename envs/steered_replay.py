@@ -10,13 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from envs.load_past import PAST, LoadPast
-from envs.observation import AUTOSCALING, LOAD_PART, REPLICA_PART, RowSignals, RowSpec, encode_rows, row_spec
+from envs.observation import AUTOSCALING, LOAD_PART, REPLICA_PART, RowSignals, RowSpec, encode_rows, row_spec, stretches
 from envs.plain import Array
 from envs.replay_run import ReplayRun, Rows
 from envs.set_point_action import LONGEST_S, Steer, base_set_points, moved
@@ -25,18 +24,8 @@ from envs.stack import HpaBehavior, HpaSpec, ScalingRules
 MINUTE_S = 60.0
 Act = Callable[[NDArray[np.float32]], NDArray[np.float64]]
 # Where the encoder's parts go: rows of one workload share its load, and what is left does not change while it runs.
-OF_LOAD, OF_REPLICAS = (tuple(n for n in AUTOSCALING if n in part) for part in (LOAD_PART, REPLICA_PART))
 FIXED = tuple(name for name in AUTOSCALING if name not in (*LOAD_PART, *REPLICA_PART))
-
-
-def _runs(names: tuple[str, ...]) -> tuple[tuple[slice, slice], ...]:
-    """(where it goes in AUTOSCALING, where it is in names) of each stretch of neighbours."""
-    at = [AUTOSCALING.index(name) for name in names]
-    cuts = [i for i in range(len(at) + 1) if i in (0, len(at)) or at[i] != at[i - 1] + 1]
-    return tuple((slice(at[a], at[a] + z - a), slice(a, z)) for a, z in pairwise(cuts))
-
-
-LOAD_RUNS, REPLICA_RUNS, FIXED_RUNS = _runs(OF_LOAD), _runs(OF_REPLICAS), _runs(FIXED)
+LOAD_AT, REPLICA_AT, FIXED_AT = stretches(LOAD_PART), stretches(REPLICA_PART), stretches(FIXED)
 
 
 class SteeredReplay:
@@ -77,7 +66,7 @@ class SteeredReplay:
         self._scaling_of_rows = self._scaling[self._rows]
         self._workload = self._rows // (self.shape[1] * self.shape[2])
         self._observed = np.empty((len(self._rows), len(AUTOSCALING)), np.float32)
-        for to, of in FIXED_RUNS:
+        for to, of in FIXED_AT:
             self._observed[:, to] = self._fixed[self._rows, of]
 
     def advance(self, rates: Array) -> tuple[Array, Array]:
@@ -90,7 +79,7 @@ class SteeredReplay:
         return usd, bad
 
     def _loads(self, rates: Array) -> NDArray[np.float32]:
-        """(minutes, W, len(OF_LOAD)): what is encoded of the load that was measured before each minute."""
+        """(minutes, W, len(LOAD_PART)): what is encoded of the load that was measured before each minute."""
         past = np.empty((len(rates), self.shape[0], len(PAST)))
         for minute, row in zip(past, rates, strict=True):
             minute[:] = self._past.read()
@@ -98,7 +87,7 @@ class SteeredReplay:
         before = np.concatenate([self._offered[None] / MINUTE_S, rates * MINUTE_S / MINUTE_S])[: len(rates)]
         seen = _unseen(before.size, offered_rps=before.ravel(), past_rps=past.reshape(-1, len(PAST)))
         spec = RowSpec(*(np.tile(column, len(rates)) for column in self._workloads))
-        return encode_rows(seen, spec, OF_LOAD).reshape(len(rates), self.shape[0], -1)
+        return encode_rows(seen, spec, LOAD_PART).reshape(len(rates), self.shape[0], -1)
 
     def _advance(self, rates: Array, load: NDArray[np.float32]) -> tuple[Array, Array]:
         if self._run is None:
@@ -118,9 +107,9 @@ class SteeredReplay:
 
     def _encode(self, load: NDArray[np.float32]) -> NDArray[np.float32]:
         """(rows, len(AUTOSCALING)), as `encode_rows` of whole rows; load: a minute of `_loads`."""
-        replicas = encode_rows(self._replicas(), self._spec_of_rows, OF_REPLICAS)
-        for part, runs in ((load[self._workload], LOAD_RUNS), (replicas, REPLICA_RUNS)):
-            for to, of in runs:
+        replicas = encode_rows(self._replicas(), self._spec_of_rows, REPLICA_PART)
+        for part, places in ((load[self._workload], LOAD_AT), (replicas, REPLICA_AT)):
+            for to, of in places:
                 self._observed[:, to] = part[:, of]
         return self._observed
 
