@@ -72,7 +72,7 @@ def test_nodes_that_would_rely_on_a_node_that_boots_would_not_have_moved() -> No
         one, other = both_ways(plain_world(seed), nothing_boots)
         assert outcome(one) == outcome(other), seed
         spared += int(other.arrays.kp_solve.at[0, SOLVE] - one.arrays.kp_solve.at[0, SOLVE])
-    assert spared > 100
+    assert spared > 15
 
 
 def test_a_roll_lists_the_pods_that_would_leave_its_node() -> None:
