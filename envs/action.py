@@ -59,6 +59,9 @@ GROUPS: dict[Group, tuple[Field, ...]] = {
 }  # together FIELDS, in this order
 
 
+TABLES = "_tables"
+
+
 @dataclass(frozen=True, eq=False)
 class Targets:
     """Desired state, not changes. Arrays (W,) then (L,); NaN = leave as it is. Units: see FIELDS.
@@ -83,7 +86,10 @@ class Targets:
 
     def __post_init__(self) -> None:
         for f in FIELDS:
-            object.__setattr__(self, f.name, read_only(getattr(self, f.name)))
+            given = getattr(self, f.name)
+            kept = read_only(given)
+            if kept is not given:
+                object.__setattr__(self, f.name, kept)
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +110,11 @@ class Plan:
 
 
 def rows_of(holder: Any, group: Group) -> Array:
-    """(fields of the group, n) of anything that holds an array (n,) under each field's name."""
+    """(fields of the group, n) of anything that holds an array (n,) under each field's name; not to be written to."""
+    tables = getattr(holder, TABLES, None)
+    if tables is not None:
+        found: Array = tables[group]
+        return found
     return np.array([getattr(holder, f.name) for f in GROUPS[group]], np.float64)
 
 
@@ -114,7 +124,9 @@ def targets_of(rows: dict[Group, Array], requirements: tuple[tuple[str, ...], ..
     for group, table in rows.items():
         table.setflags(write=False)
         values |= dict(zip((f.name for f in GROUPS[group]), table, strict=True))
-    return Targets(**values, requirements=requirements)
+    made = Targets(**values, requirements=requirements)
+    object.__setattr__(made, TABLES, rows)  # the same numbers, for rows_of
+    return made
 
 
 @once_per_spec

@@ -13,21 +13,8 @@ from collections.abc import Callable, Iterable
 from envs.fault_draws import crash_choices, crash_ranks, windows
 from envs.faults import Fault
 from envs.scenario import Scenario
-from envs.sim.fault_state import (
-    OP_API,
-    OP_BLOCK,
-    OP_CRASH_LOOP,
-    OP_INTERRUPT,
-    OP_LAG,
-    OP_LOSE_CHOICE,
-    OP_LOSE_GROUP,
-    OP_LOSE_RANK,
-    OP_PRICE,
-    OP_RECOMMEND,
-    OP_START,
-    OP_TELEMETRY,
-    Operation,
-)
+from envs.sim import fault_state as op
+from envs.sim.fault_state import Operation
 from envs.sim.pack_placement import NodeGroup, node_groups
 from envs.spot_draws import shock_notices, shocks, single_notices
 
@@ -58,17 +45,17 @@ def _factors(scenario: Scenario, seed: int) -> Iterable[Operation]:
         spans = [(*w, f.factor) for f, found in changes if _priced(f, group) for w in found]
         if group.capacity_type == "spot":
             spans += price_spans(scenario, group)
-        yield from ((t, OP_PRICE, g, group.price_usd_per_h * x, 0.0) for t, x in steps(spans, math.prod))
+        yield from ((t, op.OP_PRICE, g, group.price_usd_per_h * x, 0.0) for t, x in steps(spans, math.prod))
     for w, workload in enumerate(workloads):
         pulls = _of_workload(_spans(scenario, seed, "slow-image-pulls"), workload.name, lambda f: f.factor)
-        yield from ((t, OP_START, w, workload.start_delay_s * x, 0.0) for t, x in steps(pulls, math.prod))
+        yield from ((t, op.OP_START, w, workload.start_delay_s * x, 0.0) for t, x in steps(pulls, math.prod))
         bad = _of_workload(_spans(scenario, seed, "telemetry-garbage"), workload.name, lambda f: f.factor)
         bad += _of_workload(_spans(scenario, seed, "telemetry-gap"), workload.name, lambda f: math.nan)
-        yield from ((t, OP_TELEMETRY, w, x, 0.0) for t, x in steps(bad, math.prod))
+        yield from ((t, op.OP_TELEMETRY, w, x, 0.0) for t, x in steps(bad, math.prod))
         late = _of_workload(_spans(scenario, seed, "telemetry-delay"), workload.name, lambda f: f.delay_s)
-        yield from ((t, OP_LAG, w, x, 0.0) for t, x in steps(late, _longest))
+        yield from ((t, op.OP_LAG, w, x, 0.0) for t, x in steps(late, _longest))
     slow = [(*w, f.delay_s) for f, found in _spans(scenario, seed, "api-slowness") for w in found]
-    yield from ((t, OP_API, 0, x, 0.0) for t, x in steps(slow, sum))
+    yield from ((t, op.OP_API, 0, x, 0.0) for t, x in steps(slow, sum))
 
 
 def price_spans(scenario: Scenario, group: NodeGroup) -> list[Span]:
@@ -110,8 +97,10 @@ def _losses(scenario: Scenario, seed: int) -> Iterable[Operation]:
     for g, group in enumerate(groups):
         mine = [(f, w) for f, found in outages if f.zone == group.zone for w in found]
         shut = [w for _, w in mine] + stockouts(scenario, group, seed)
-        yield from ((t, OP_BLOCK, g, x, 0.0) for t, x in steps([(*w, 1.0) for w in shut], lambda on: min(sum(on), 1.0)))
-        yield from ((w[0], OP_LOSE_GROUP, g, f.gone_after_s, 0.0) for f, w in mine)
+        yield from (
+            (t, op.OP_BLOCK, g, x, 0.0) for t, x in steps([(*w, 1.0) for w in shut], lambda on: min(sum(on), 1.0))
+        )
+        yield from ((w[0], op.OP_LOSE_GROUP, g, f.gone_after_s, 0.0) for f, w in mine)
     for fault in scenario.faults:
         if fault.kind == "node-crash":
             yield from _crashes(fault, scenario, seed)
@@ -119,7 +108,7 @@ def _losses(scenario: Scenario, seed: int) -> Iterable[Operation]:
             for w, workload in enumerate(cluster.workloads):
                 if not fault.workloads or workload.name in fault.workloads:
                     spans = windows(fault, seed, scenario.horizon_s)
-                    yield from ((start, OP_CRASH_LOOP, w, fault.share, end) for start, end in spans)
+                    yield from ((start, op.OP_CRASH_LOOP, w, fault.share, end) for start, end in spans)
 
 
 def _reclaims(scenario: Scenario, seed: int) -> Iterable[Operation]:
@@ -128,8 +117,8 @@ def _reclaims(scenario: Scenario, seed: int) -> Iterable[Operation]:
     for g, group in enumerate(node_groups(scenario.cluster)):
         for t, rank in interruptions(scenario, group, seed):
             lead_s = min(spot.rebalance_lead_s, t)
-            yield (t - lead_s, OP_RECOMMEND, g, float(rank), spot.notice_s + lead_s)
-            yield (t, OP_INTERRUPT, g, float(rank), spot.notice_s)
+            yield (t - lead_s, op.OP_RECOMMEND, g, float(rank), spot.notice_s + lead_s)
+            yield (t, op.OP_INTERRUPT, g, float(rank), spot.notice_s)
 
 
 def stockouts(scenario: Scenario, group: NodeGroup, seed: int) -> list[tuple[float, float]]:
@@ -157,7 +146,7 @@ def _crashes(fault: Fault, scenario: Scenario, seed: int) -> Iterable[Operation]
             continue
         if fault.at_s is not None:
             choices = crash_choices(fault, pool.name, seed=seed)
-            yield from ((fault.at_s, OP_LOSE_CHOICE, index, u, fault.gone_after_s) for u in choices)
+            yield from ((fault.at_s, op.OP_LOSE_CHOICE, index, u, fault.gone_after_s) for u in choices)
         else:
             points = crash_ranks(fault, pool.name, pool.max_nodes, seed=seed, horizon_s=scenario.horizon_s)
-            yield from ((t, OP_LOSE_RANK, index, float(rank), fault.gone_after_s) for t, rank in points)
+            yield from ((t, op.OP_LOSE_RANK, index, float(rank), fault.gone_after_s) for t, rank in points)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from envs.discounts import CommittedUse, commitment_terms
-from envs.timeline import ROW_S, Names, Timeline
+from envs.timeline import CHURN, ROW_S, Names, Timeline
 
 Terms = dict[str, float]
 
@@ -53,18 +53,7 @@ def ledger_of(timeline: Timeline, names: Names, committed: CommittedUse | None =
         commitment=_commitment(timeline, names, committed),
         requests=float(timeline.good.sum() + timeline.bad.sum()),
         bad_requests=float(timeline.bad.sum()),
-        churn={
-            key: float(getattr(timeline, key).sum())
-            for key in (
-                "pods_started",
-                "pods_evicted",
-                "nodes_added",
-                "nodes_removed",
-                "replica_changes",
-                "nodes_lost",
-                "interruptions",
-            )
-        },
+        churn={key: float(getattr(timeline, key).sum()) for key in CHURN},
     )
 
 

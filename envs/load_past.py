@@ -6,7 +6,7 @@ week tell where it went then. Prometheus answers the same by `offset` and `max_o
 
 from __future__ import annotations
 
-from itertools import accumulate, pairwise
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,12 +27,22 @@ PAST = (
 )
 
 
+Before = Callable[[range], Array]  # minutes, 0 being the first that is pushed -> (minutes, n) requests/s
+FETCHED = 64  # minutes of the time before that are asked for together
+
+
 class LoadPast:
     """Minute samples of n workloads in a ring; NaN = not measured."""
 
-    def __init__(self, n: int) -> None:
-        self._ring: NDArray[np.float32] = np.full((KEPT_MIN, n), np.nan, np.float32)
-        self._next = 0  # where the coming minute goes
+    def __init__(self, n: int, before: Before | None = None) -> None:
+        """before: tells of the minutes in range(-KEPT_MIN, 0), and is asked when they are first looked at."""
+        self._before, self._unread = before, np.full(KEPT_MIN, before is not None)
+        self._ring: NDArray[np.float32] = np.empty((KEPT_MIN, n), np.float32)
+        if before is None:
+            self._ring[:] = np.nan
+        self._pushed = 0  # minutes; number m is in row m % KEPT_MIN
+        self._peaks = [np.full((max(PEAKS_MIN), n), np.nan, np.float32) for _ in PEAKS_MIN]  # minute m: row m % 180
+        self._peaked: int | None = None  # the minute up to which they are known
 
     def extend(self, rates: Array) -> None:
         """(minutes, n) requests/s, oldest first: of a past that was measured before this began."""
@@ -41,31 +51,55 @@ class LoadPast:
 
     def push(self, rates: Array) -> None:
         """(n,) requests/s of the minute that just ended."""
-        self._ring[self._next] = rates
-        self._next = (self._next + 1) % KEPT_MIN
+        row = self._pushed % KEPT_MIN
+        self._ring[row], self._unread[row] = rates, False
+        self._pushed += 1
 
     def last(self, minutes: int) -> Array:
         """(minutes, n) requests/s of the last so many minutes, oldest first; NaN where nothing was measured."""
-        back = np.arange(min(minutes, KEPT_MIN))[::-1]
-        return self._ring[(self._next - 1 - back) % KEPT_MIN].astype(np.float64)
+        return self._at(np.arange(min(minutes, KEPT_MIN))[::-1]).astype(np.float64)
 
     def newest(self) -> Array:
         """(n,) requests/s of the minute that was pushed last."""
-        return self._ago(0).astype(np.float64)
+        return self._at(np.zeros(1, np.int64))[0].astype(np.float64)
 
     def read(self) -> Array:
         """(n, len(PAST)) requests/s in the order of PAST, as of now; NaN where nothing was measured."""
-        lags, recent, same = (self._ring[(self._next - 1 - ago) % KEPT_MIN] for ago in (_LAGS, _RECENT, _SAME))
-        parts = [np.fmax.reduce(recent[a:z]) for a, z in pairwise((0, *PEAKS_MIN))]
-        peaks = list(accumulate(parts, np.fmax))
+        lags, same = self._at(_LAGS), self._at(_SAME)
         means = same.sum(axis=1, dtype=np.float32) / np.float32(same.shape[1])
-        return np.concatenate([lags, peaks, means]).T.astype(np.float64)
+        return np.concatenate([lags, self._largest(), means]).T.astype(np.float64)
 
-    def _ago(self, minutes: int) -> NDArray[np.float32]:
-        """0 minutes ago is the newest sample."""
-        return self._ring[(self._next - 1 - minutes) % KEPT_MIN]
+    def _at(self, ago: NDArray[np.int64]) -> NDArray[np.float32]:
+        """(..., n) samples of so many minutes before the newest."""
+        if self._before is not None:
+            self._fetch(self._pushed - 1 - ago.ravel())
+        return self._ring[(self._pushed - 1 - ago) % KEPT_MIN]
+
+    def _fetch(self, minutes: NDArray[np.int64]) -> None:
+        """Read those of the time before that nobody looked at yet, and some after them."""
+        assert self._before is not None
+        for first in np.sort(minutes[self._unread[minutes % KEPT_MIN]]).tolist():
+            if self._unread[first % KEPT_MIN]:
+                some = range(first, min(first + FETCHED, 0))
+                rows = np.array(some) % KEPT_MIN
+                self._ring[rows], self._unread[rows] = self._before(some), False
+
+    def _largest(self) -> NDArray[np.float32]:
+        """(len(PEAKS_MIN), n) maxima; each minute's are put together from shorter ones of minutes before."""
+        now, span = self._pushed - 1, max(PEAKS_MIN)
+        if self._peaked is None or now - self._peaked >= span:
+            self._at(np.arange(span))
+            self._peaked = now - span
+        for minute in range(self._peaked + 1, now + 1):
+            shorter, width, size = self._ring, 1, KEPT_MIN
+            for longer, peak in zip(self._peaks, PEAKS_MIN, strict=True):
+                rows = (minute - np.arange(0, peak, width)) % size
+                np.fmax.reduce(shorter[rows], out=longer[minute % span])
+                shorter, width, size = longer, peak, span
+        self._peaked = now
+        return np.stack([longer[now % span] for longer in self._peaks])
 
 
-_LAGS, _RECENT = np.array(LAGS_MIN), np.arange(max(PEAKS_MIN))
+_LAGS = np.array(LAGS_MIN)
 _BACK = [back - lead for back in (DAY_MIN, WEEK_MIN) for lead in LEADS_MIN]
 _SAME = np.array(_BACK)[:, None] + np.arange(-BLUR_MIN, BLUR_MIN + 1)  # (leads, minutes around)

@@ -1,11 +1,12 @@
 """Set-points of node pools that a learned stack writes beside the services': which machines, and how eagerly to pack.
 
-    requirements        the instance types whose money buys most room for this cluster's own mix of pods
+    requirements        the instance types whose money buys most room for this cluster's own mix and number of pods
     consolidate_after   a constant of the violation price: the dearer a bad request, the longer a node is kept
 
 Both are fields of a Karpenter NodePool (node.kubernetes.io/instance-type In ..., disruption.consolidateAfter), set when
 the stack starts. Left alone, Karpenter takes the cheapest machine for the pods that wait just now, which is a small
-one, of which system and DaemonSets use a larger part.
+one, of which system and DaemonSets use a larger part. In a small cluster, though, the last machine stands half empty,
+and a small one is what it should be.
 """
 
 from __future__ import annotations
@@ -28,25 +29,19 @@ PRICE_NODES = (10.0, 30.0, 100.0, 300.0, 1000.0)
 AFTER_S = (60.0, 60.0, 180.0, 300.0, 600.0)
 
 
-def node_base(cluster: ClusterSpec, nodes: Karpenter, prices: Array) -> tuple[ClusterSpec, Karpenter]:
-    """The cluster with each pool's types narrowed, and Karpenter's settings, for services at these prices (W,)."""
-    return narrowed(cluster), replace(nodes, consolidate_after_s=consolidate_after_s(cluster, prices))
+def node_base(cluster: ClusterSpec, nodes: Karpenter, prices: Array, pods: Array) -> tuple[ClusterSpec, Karpenter]:
+    """The cluster with each pool's machine types as `types_for` chooses them, and Karpenter's settings.
 
-
-def narrowed(cluster: ClusterSpec) -> ClusterSpec:
-    """The cluster with each pool's machine types as `types_for` chooses them."""
-    pools = tuple(replace(pool, instance_types=types_for(cluster, pool)) for pool in cluster.node_pools)
-    return replace(cluster, node_pools=pools)
+    (W,) each: prices of a violation, and how many pods of each workload there usually are.
+    """
+    pools = tuple(replace(pool, instance_types=types_for(cluster, pool, pods)) for pool in cluster.node_pools)
+    after_s = consolidate_after_s(cluster, prices)
+    return replace(cluster, node_pools=pools), replace(nodes, consolidate_after_s=after_s)
 
 
 def sets_pools(stack: Stack) -> bool:
     """Whether node pools are set for this stack."""
     return stack.learned is not None and stack.learned.node_pools and isinstance(stack.nodes, Karpenter)
-
-
-def as_run(cluster: ClusterSpec, stack: Stack) -> ClusterSpec:
-    """The cluster that a rollout of this stack has: its node groups are those of the pools as they are set."""
-    return narrowed(cluster) if sets_pools(stack) else cluster
 
 
 def consolidate_after_s(cluster: ClusterSpec, prices: Array) -> float:
@@ -56,40 +51,55 @@ def consolidate_after_s(cluster: ClusterSpec, prices: Array) -> float:
     return float(np.rint(np.exp(np.interp(price, np.log(PRICE_NODES), np.log(AFTER_S)))))
 
 
-def types_for(cluster: ClusterSpec, pool: NodePool) -> tuple[str, ...]:
+def types_for(cluster: ClusterSpec, pool: NodePool, pods: Array) -> tuple[str, ...]:
     """The pool's types that buy room for its pods at most DEARER times the least price, two or three at least.
 
-    Order is kept. Whatever pod had a machine in the pool still has one. A pool that no pod may use stays as it is.
+    pods (W,): how many of each workload there usually are. Order is kept. Whatever pod had a machine in the pool still
+    has one. A pool that no pod may use stays as it is.
     """
     machines = {t.name: t for t in cluster.instance_types}
     offered = [machines[name] for name in pool.instance_types]
     taking = {w.name: _taking(cluster, pool, w) for w in cluster.workloads}
-    pods = [w for w in cluster.workloads if taking[w.name]]
-    if not pods:
+    there = [(w, float(n)) for w, n in zip(cluster.workloads, pods, strict=True) if taking[w.name]]
+    if not there:
         return pool.instance_types
-    prices = {t.name: usd_per_core(t, pool, pods) for t in offered}
+    prices = {t.name: usd_per_core(t, pool, *zip(*there, strict=True)) for t in offered}
     ranked = sorted(offered, key=lambda t: (prices[t.name], t.name))
     least = min(AT_LEAST, max(len(ranked) - 1, 2))
     kept = {t.name for i, t in enumerate(ranked) if i < least or prices[t.name] <= DEARER * prices[ranked[0].name]}
-    for w in pods:
+    kept |= {t.name for t in ranked if _worth_being_last(t, [m for m in ranked if m.name in kept], prices, there)}
+    for w, _ in there:
         if not taking[w.name] & kept:
             kept.add(next(t.name for t in ranked if t.name in taking[w.name]))
     return tuple(name for name in pool.instance_types if name in kept)
 
 
-def usd_per_core(machine: InstanceType, pool: NodePool, pods: Sequence[Workload]) -> float:
-    """$ an hour for a core that these pods can really request; inf where they fit badly or not at all.
+def usd_per_core(machine: InstanceType, pool: NodePool, pods: Sequence[Workload], count: Sequence[float]) -> float:
+    """$ an hour for a core that `count` of each of these pods can really request; inf where they fit badly or not at
+    all.
 
     Of what is allocatable, DaemonSets take their part and half a pod is lost to packing; memory counts as
     the cores that would ask for it in the pods' own proportion.
     """
-    weight = np.array([max(w.max_replicas, 1) for w in pods], np.float64)
+    weight = np.maximum(count, 1e-3)
     cpu = float(np.average([w.cpu_request for w in pods], weights=weight))
     gib = float(np.average([w.memory_request_gib for w in pods], weights=weight))
     cores = machine.allocatable_cpu - pool.daemon_cpu - 0.5 * cpu
     memory = machine.allocatable_memory_gib - pool.daemon_memory_gib - 0.5 * gib
     room = min(cores, memory * cpu / gib if gib > 0 else cores)
     return machine.price_usd_per_h / room if room > 0 else float("inf")
+
+
+def _worth_being_last(
+    machine: InstanceType,
+    kept: Sequence[InstanceType],
+    prices: dict[str, float],
+    pods: Sequence[tuple[Workload, float]],
+) -> bool:
+    """Whether a smaller machine saves more as the last one, which is half empty, than its room costs all the pods."""
+    wanted = sum(w.cpu_request * n for w, n in pods)
+    saved = 0.5 * (min(t.price_usd_per_h for t in kept) - machine.price_usd_per_h)
+    return saved > wanted * (prices[machine.name] - min(prices[t.name] for t in kept))
 
 
 def _taking(cluster: ClusterSpec, pool: NodePool, w: Workload) -> set[str]:

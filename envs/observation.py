@@ -267,18 +267,22 @@ def signals_of(snapshot: Snapshot, now: Known, spec: RowSpec, intent: Intent) ->
 
 
 @lru_cache(maxsize=8)
-def _ranges(names: tuple[str, ...]) -> tuple[Array, Array]:
-    return np.array([FEATURE[n].low for n in names]), np.array([FEATURE[n].high for n in names])
+def _ranges(names: tuple[str, ...]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """(len(names), 1) each."""
+    low, high = ([[getattr(FEATURE[n], end)] for n in names] for end in ("low", "high"))
+    return np.array(low, np.float32), np.array(high, np.float32)
 
 
 def table(columns: Columns, names: tuple[str, ...], n: int) -> NDArray[np.float32]:
-    """(n, len(names)) float32, each feature within its [low, high], unknown 0."""
-    out = np.empty((len(names), n))
-    for i, name in enumerate(names):
-        out[i] = columns[name]
-    out[np.isnan(out)] = 0.0
+    """(n, len(names)) float32, each feature within its [low, high] (which float32 holds exactly), unknown 0."""
+    out = np.empty((len(names), n), np.float32)
+    with np.errstate(over="ignore"):
+        for i, name in enumerate(names):
+            out[i] = columns[name]
     low, high = _ranges(names)
-    return np.clip(out, low[:, None], high[:, None], out=out).T.astype(np.float32)
+    np.minimum(np.maximum(out, low, out=out), high, out=out)
+    np.copyto(out, np.float32(0.0), where=np.isnan(out))
+    return np.ascontiguousarray(out.T)
 
 
 LOAD_PART = (*PAST, "knows_day", "knows_week", "need")

@@ -79,7 +79,7 @@ def read_only(array: Any) -> Array:
     if _frozen(array):
         return array
     copy = np.array(array, np.float64)
-    copy.setflags(write=False)
+    copy.flags.writeable = False
     return copy
 
 

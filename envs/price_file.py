@@ -90,13 +90,14 @@ class BookRow(StrictModel):
         return self
 
 
-def read_book(path: Path, *, provider: str = "custom") -> PriceBook:
+def load_book(path: Path | str, *, provider: str = "custom") -> PriceBook:
     """The book in a .csv, .csv.gz, .yaml, .yml or .json file. Raises InputError.
 
     `provider` names the book, and for aws, gcp and azure it chooses the reservation rule of types
     whose allocatable is not given; for other names GKE's rule is taken, the one with no assumption
     about a hypervisor or the number of pods.
     """
+    path = Path(path)
     rows = list(_rows(path))
     if not rows:
         raise InputError(path, "file", None, "holds no instance types; give at least one row")

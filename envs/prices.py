@@ -3,7 +3,7 @@
     book = PriceBook.load("aws")
     book.instance_type("m7i.xlarge", "us-east-1")   # an envs.cluster.InstanceType
     book.types("eu-west-1", min_cpu=4, arch="arm64")
-    load_book("our-prices.csv")                     # a user's own (envs.price_file)
+    envs.price_file.load_book("our-prices.csv")     # a user's own
 
 A price is never taken from another region. Where lists of several dates are joined, each price says
 its own (`PricedType.price_list`, `PricedType.source`). docs/design/prices.md has the sources.
@@ -182,13 +182,6 @@ def normal_arch(arch: str, *, at: At = (None, "arch")) -> str:
     if arch.lower() not in _ARCH_NAMES:
         raise InputError(*at, arch, did_you_mean(arch, ARCHITECTURES, noun="architecture"))
     return _ARCH_NAMES[arch.lower()]
-
-
-def load_book(path: Path | str, *, provider: str = "custom") -> PriceBook:
-    """A user's own price book from CSV or YAML; see `envs.price_file`."""
-    from envs.price_file import read_book
-
-    return read_book(Path(path), provider=provider)
 
 
 def _instance(shape: Shape, price_usd_per_h: float, spot_usd_per_h: float | None, bucket: str) -> InstanceType:

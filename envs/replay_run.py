@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -126,18 +125,17 @@ class ReplayRun:
         columns = np.ascontiguousarray(np.concatenate([self._before, arrivals.T], axis=1))
         for total in self._sim.spent:
             total[...] = 0.0
-        edges = np.linspace(0, len(self.cases), min(threads, len(self.cases)) + 1).astype(int)
-        jobs = [(int(a), int(z)) for a, z in pairwise(edges)]
-        pad, tick = self._before.shape[1], self.tick
+        pad, tick, W = self._before.shape[1], self.tick, len(self.cases)
 
-        def stretch(job: tuple[int, int]) -> None:
-            replay_rows(self._view, columns, pad, job[0], job[1], tick, self.tick_s)
+        def stretch(first: int, last: int) -> None:
+            replay_rows(self._view, columns, pad, first, last, tick, self.tick_s)
 
-        if len(jobs) == 1:
-            stretch(jobs[0])
+        if min(threads, W) == 1:
+            stretch(0, W)
         else:
-            with ThreadPoolExecutor(len(jobs)) as pool:
-                list(pool.map(stretch, jobs))
+            edges = np.linspace(0, W, min(threads, W) + 1).astype(int).tolist()
+            with ThreadPoolExecutor(len(edges) - 1) as pool:
+                list(pool.map(stretch, edges[:-1], edges[1:]))
         self.tick += len(arrivals)
         self._before = columns[:, -self._pad :]
         return Spent(*(total.copy() for total in self._sim.spent))
@@ -237,9 +235,15 @@ def _workloads(cases: Sequence[Rows], delays: F8, seed: int) -> ReplayWorkloads:
     )
 
 
+def power_of_two(least: int) -> int:
+    """The first one that is not below `least` >= 1."""
+    return 1 << (least - 1).bit_length()
+
+
 def _first_state(cases: Sequence[Rows], slots: int, history: int) -> ReplayState:
     """Every row starts with what the first load needs, all ready."""
     shape = (len(cases), len(cases[0].settings))
+    slots, history = power_of_two(slots), power_of_two(history)
     replicas = np.array([initial_replicas(c.workload, c.first_rps) for c in cases], np.int32)
     spread = np.repeat(replicas[:, None], shape[1], axis=1)
     return ReplayState(

@@ -95,12 +95,17 @@ def rows_per_day(scenario: Scenario) -> int:
 
 
 def case_of(scenario: Scenario, stack: Stack, seed: int, demand: Demand) -> Case:
-    """A cluster of a batch; fixed replica counts are worked out from the load's quantile.
+    """A cluster of a batch; see case_at."""
+    return case_at(scenario, stack, seed, demand.rates(0, 1)[0, 0])
+
+
+def case_at(scenario: Scenario, stack: Stack, seed: int, first_rps: NDArray[np.float64]) -> Case:
+    """A cluster whose load begins with these rates; fixed replica counts are worked out from the load's quantile.
 
     The load at the start of a batch workload is the mean of its first hour, not what comes in its first tick.
     """
     hours = [scenario.tick_s / 3600.0 if w.kind == "batch" else 1.0 for w in scenario.cluster.workloads]
-    first = demand.rates(0, 1)[0, 0, : len(hours)] * hours
+    first = first_rps[: len(hours)] * hours
     scalers = [stack.scaler_of(w) for w in scenario.cluster.workloads]
     replicas = [static_count(scenario, s, w) if isinstance(s, StaticReplicas) else 0 for w, s in enumerate(scalers)]
     floors = [schedule_floors(scenario, s, w) if isinstance(s, ScheduleSpec) else () for w, s in enumerate(scalers)]

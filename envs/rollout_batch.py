@@ -16,18 +16,10 @@ from envs.scenario import Scenario
 from envs.sim import flow as f
 from envs.sim.cluster_sim import ClusterSim
 from envs.stack import Stack
+from envs.timeline import CHURN
 
 BAD = (f.BAD_SATURATED, f.BAD_STARTING, f.BAD_NO_NODE, f.BAD_LOST)
 CHUNK_TICKS = 1440
-CHURN = (
-    "pods_started",
-    "pods_evicted",
-    "nodes_added",
-    "nodes_removed",
-    "replica_changes",
-    "nodes_lost",
-    "interruptions",
-)
 
 
 class WorkTotals(NamedTuple):

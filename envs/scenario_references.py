@@ -9,8 +9,9 @@ from typing import Any
 from envs.cluster import CapacityType, InstanceType
 from envs.errors import InputError
 from envs.nearest import did_you_mean
+from envs.price_file import load_book
 from envs.price_tables import providers
-from envs.prices import PriceBook, load_book
+from envs.prices import PriceBook
 from envs.scenario_build import Place
 from envs.scenario_models import InstanceTypeDoc, PricesDoc, ScenarioDoc
 from envs.stack import Stack

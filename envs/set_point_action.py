@@ -14,6 +14,7 @@ replay; there is no second decoder.
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -52,9 +53,30 @@ def set_points(action: Array, violation_price: Array, scaling: Array | float = 1
     return moved(base_set_points(violation_price), action, scaling)
 
 
+class Steer(NamedTuple):
+    """How rows get their set-points, (N,) each: a network moves the base of `told` scaled by `scaling`, or they are
+    held at share and window_s, NaN where they are not.
+    """
+
+    told: Array
+    scaling: Array
+    share: Array
+    window_s: Array
+
+
+def steered_points(action: Array, steer: Steer) -> tuple[Array, Array]:
+    """((N,) share, (N,) seconds): what an action (N, 2) asks for, where the row is not held."""
+    share, window = set_points(action, steer.told, steer.scaling)
+    held = ~np.isnan(steer.share)
+    return np.where(held, steer.share, share), np.where(held, steer.window_s, window)
+
+
 def moved(base: tuple[Array, Array], action: Array, scaling: Array | float = 1.0) -> tuple[Array, Array]:
     """`set_points` from a base that is known already."""
     share, window = base
-    a = np.round(np.clip(np.nan_to_num(np.asarray(action, np.float64)), -1.0, 1.0), DIGITS)
-    share = np.clip(share * scaling * np.exp(SHARE_SPAN * a[:, 0]), LOW_SHARE, HIGH_SHARE)
-    return share, np.clip(np.rint(window * np.exp(WINDOW_SPAN * a[:, 1])), SHORTEST_S, LONGEST_S)
+    a = np.minimum(np.maximum(np.asarray(action, np.float64), -1.0), 1.0)
+    a[np.isnan(a)] = 0.0
+    a = np.round(a, DIGITS)
+    share = np.minimum(np.maximum(share * scaling * np.exp(SHARE_SPAN * a[:, 0]), LOW_SHARE), HIGH_SHARE)
+    window = np.rint(window * np.exp(WINDOW_SPAN * a[:, 1]))
+    return share, np.minimum(np.maximum(window, SHORTEST_S), LONGEST_S)

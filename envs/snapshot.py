@@ -25,8 +25,11 @@ class Signal:
     age_s: Array
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "value", read_only(self.value))
-        object.__setattr__(self, "age_s", read_only(self.age_s))
+        for name in ("value", "age_s"):
+            given = getattr(self, name)
+            kept = read_only(given)
+            if kept is not given:
+                object.__setattr__(self, name, kept)
         if self.value.ndim != 1 or self.value.shape != self.age_s.shape:
             raise ValueError(f"value {self.value.shape} and age_s {self.age_s.shape} must be equal and flat")
 
@@ -44,6 +47,13 @@ def signal(value: Any, age_s: Any = 0.0) -> Signal:
     if isinstance(age_s, float | int):
         return Signal(known, _ages(known.size, float(age_s)))
     return Signal(known, np.broadcast_to(np.asarray(age_s, np.float64), known.shape))
+
+
+def signals(values: Any, age_s: float) -> list[Signal]:
+    """A Signal for each row of values (k, n), all of one age."""
+    table = read_only(np.array(values, np.float64))
+    ages = _ages(table.shape[1], age_s)
+    return [Signal(row, ages) for row in table]
 
 
 @lru_cache(maxsize=64)

@@ -10,6 +10,7 @@ from envs.cluster import ClusterSpec, Workload
 from envs.intent import violation_price
 from envs.node_set_points import node_base, sets_pools
 from envs.plain import Array
+from envs.recorded_past import usual_rates
 from envs.scenario import Scenario
 from envs.set_point_action import ACTIONS, set_points
 from envs.stack import HpaBehavior, HpaMetric, HpaSpec, Karpenter, Learned, ScalingRules, Stack
@@ -47,6 +48,26 @@ def steered(scenario: Scenario, stack: Stack, prices: Array) -> tuple[ClusterSpe
     cluster = replace(scenario.cluster, workloads=workloads)
     stack = replace(stack, use_workload_hpa=True, per_workload=(), learned=stack.learned or Learned())
     if sets_pools(stack) and isinstance(stack.nodes, Karpenter):
-        cluster, nodes = node_base(cluster, stack.nodes, prices)
+        cluster, nodes = node_base(cluster, stack.nodes, prices, usual_pods(scenario, share))
         stack = replace(stack, nodes=nodes)
     return cluster, stack
+
+
+def as_run(scenario: Scenario, stack: Stack) -> ClusterSpec:
+    """The cluster that a rollout of this stack has: its node groups are those of the pools as they are set."""
+    if stack.learned is None or not sets_pools(stack):
+        return scenario.cluster
+    return steered(scenario, stack, prices_of(scenario, stack.learned.violation_price))[0]
+
+
+def usual_pods(scenario: Scenario, share: Array) -> Array:
+    """(W,) pods that the load before time 0 asks for at this share of a replica's capacity (W,), one minimum at least.
+
+    Of what is not a service only the minimum is known.
+    """
+    cluster, rates = scenario.cluster, usual_rates(scenario)
+    needed = [
+        rate / (full * w.service.capacity_rps) if steerable(w) else 0.0
+        for w, rate, full in zip(cluster.workloads, rates, share, strict=True)
+    ]
+    return np.maximum(needed, [max(w.min_replicas, 1) for w in cluster.workloads])

@@ -1,8 +1,9 @@
-"""Replay of measured load under variants of a learned policy, a minute at a time: the workload kernels and a network.
+"""Replay of measured load under a family of policies, a minute at a time: the workload kernels and a network.
 
-Rows are (workload, variant, belief about the capacity of a replica). Each minute the network sees each row as it would
-have stood under that variant, answers, and the row goes on: variants differ by what they would have done, not by what
-they would have known. State stays between calls, so a longer past costs only what is new.
+Members of the family are variants of the network, or constants. Rows are (workload, member, belief about the capacity
+of a replica). Each minute the network sees each row as it would have stood under that member, answers, and the row
+goes on: members differ by what they would have done, not by what they would have known. State stays between calls, so
+a longer past costs only what is new.
 """
 
 from __future__ import annotations
@@ -17,50 +18,53 @@ from envs.load_past import LoadPast
 from envs.observation import AUTOSCALING, LOAD_PART, REPLICA_PART, RowSignals, RowSpec, encode_rows, row_spec
 from envs.plain import Array
 from envs.replay_run import ReplayRun, Rows
-from envs.set_point_action import LONGEST_S, base_set_points, moved
+from envs.set_point_action import LONGEST_S, Steer, base_set_points, moved
 from envs.stack import HpaBehavior, HpaSpec, ScalingRules
 
 MINUTE_S = 60.0
 Act = Callable[[NDArray[np.float32]], NDArray[np.float64]]
 # Where the encoder's parts go: rows of one workload share its load, and what is left does not change while it runs.
-LOAD_AT, REPLICAS_AT = ([AUTOSCALING.index(name) for name in part] for part in (LOAD_PART, REPLICA_PART))
+LOAD_AT, REPLICAS_AT = (np.array([AUTOSCALING.index(name) for name in part]) for part in (LOAD_PART, REPLICA_PART))
 FIXED = tuple(name for name in AUTOSCALING if name not in (*LOAD_PART, *REPLICA_PART))
 FIXED_AT = [AUTOSCALING.index(name) for name in FIXED]
 
 
 class SteeredReplay:
-    """rows: one per workload, on requests per second. told (W, V): violation price that variant v of workload w is
-    told. scaling (V,): of its base share. every: minutes between two answers of the network.
+    """rows: one per workload, on requests per second. family: its V members, the same for every workload. every:
+    minutes between two answers of the network.
     """
 
     def __init__(
-        self, act: Act, rows: Sequence[Rows], told: Array, scaling: Array, *,
+        self, act: Act, rows: Sequence[Rows], family: Steer, *,
         beliefs: Sequence[float], tick_s: float, seed: int = 0, every: int = 1,
     ) -> None:  # fmt: skip
         self._act, self._every, self._tick_s, self._seed = act, every, tick_s, seed
-        W, V = told.shape
-        B = len(beliefs)
+        W, V, B = len(rows), len(family.told), len(beliefs)
         self.shape = (W, V, B)
         spread = tuple(np.tile(beliefs, V).tolist())
         self._cases = [replace(r, settings=(_roomy(r.settings[0]),) * (V * B), beliefs=spread) for r in rows]
         self._run: ReplayRun | None = None
         self._spec = row_spec([r.workload for r in rows for _ in range(V * B)])
         self._workloads = row_spec([r.workload for r in rows])
-        self._told = np.repeat(told.ravel(), B)
-        self._scaling = np.broadcast_to(scaling[None, :, None], self.shape).ravel()
-        self._base = base_set_points(self._told)
-        self._share, self._window_s = self._base[0] * self._scaling, self._base[1].copy()
-        self._fixed = encode_rows(_unseen(len(self._told), violation_price=self._told), self._spec, FIXED).T
+        told, self._scaling, share, window = (np.tile(np.repeat(column, B), W) for column in family)
+        self._base, self._moves = base_set_points(told), np.isnan(share)
+        self._share = np.where(self._moves, self._base[0] * self._scaling, share)
+        self._window_s = np.where(self._moves, self._base[1], window)
+        self._fixed = encode_rows(_unseen(len(told), violation_price=told), self._spec, FIXED).T
         self._past = LoadPast(W)
         self._minute, self._bad, self._offered = 0, np.zeros(W * V * B), np.zeros(W)
         self._live = np.ones((W, V), np.bool_)
         self.keep(self._live)
 
     def keep(self, live: NDArray[np.bool_]) -> None:
-        """Run only these variants (W, V) from now on; what was dropped does not come back."""
+        """Run only these members (W, V) from now on; what was dropped does not come back."""
         self._live = self._live & live
-        self._rows = np.flatnonzero(np.repeat(self._live.ravel(), self.shape[2]))
+        if self._run is not None:
+            self._run.live[...] = np.repeat(self._live, self.shape[2], axis=1)
+        self._rows = np.flatnonzero(np.repeat(self._live.ravel(), self.shape[2]) & self._moves)
         self._spec_of_rows = RowSpec(*(column[self._rows] for column in self._spec))
+        self._base_of_rows = self._base[0][self._rows], self._base[1][self._rows]
+        self._scaling_of_rows = self._scaling[self._rows]
         self._workload = self._rows // (self.shape[1] * self.shape[2])
         self._observed = np.empty((len(AUTOSCALING), len(self._rows)), np.float32)
         self._observed[FIXED_AT] = self._fixed[:, self._rows]
@@ -78,12 +82,11 @@ class SteeredReplay:
         if self._run is None:
             cases = [replace(c, first_rps=float(rps)) for c, rps in zip(self._cases, rates, strict=True)]
             self._run = ReplayRun(cases, tick_s=self._tick_s, seed=self._seed)
-        elif self._minute % self._every == 0:
-            rows = self._rows
-            base = self._base[0][rows], self._base[1][rows]
-            self._share[rows], self._window_s[rows] = moved(base, self._act(self._encode()), self._scaling[rows])
+            self.keep(self._live)
+        elif self._minute % self._every == 0 and len(self._rows):
+            share, window_s = moved(self._base_of_rows, self._act(self._encode()), self._scaling_of_rows)
+            self._share[self._rows], self._window_s[self._rows] = share, window_s
         W = self.shape[0]
-        self._run.live[...] = np.repeat(self._live, self.shape[2], axis=1)
         self._run.steer(self._share.reshape(W, -1), self._window_s.reshape(W, -1))
         ticks = max(round(MINUTE_S / self._tick_s), 1)
         spent = self._run.advance(np.repeat(rates[None] * self._tick_s, ticks, axis=0))
@@ -95,7 +98,8 @@ class SteeredReplay:
     def _encode(self) -> NDArray[np.float32]:
         """(rows, len(AUTOSCALING)), as `encode_rows` of whole rows; each load is encoded once."""
         load = _unseen(self.shape[0], offered_rps=self._offered / MINUTE_S, past_rps=self._past.read())
-        self._observed[LOAD_AT] = encode_rows(load, self._workloads, LOAD_PART).T[:, self._workload]
+        of_load = encode_rows(load, self._workloads, LOAD_PART).T
+        self._observed[LOAD_AT] = np.take(of_load, self._workload, axis=1, mode="clip")  # "raise" copies once more
         self._observed[REPLICAS_AT] = encode_rows(self._replicas(), self._spec_of_rows, REPLICA_PART).T
         return self._observed.T
 

@@ -18,6 +18,15 @@ from envs.offerings import group_name, offerings
 
 Array = NDArray[np.float64]
 ROW_S = 300.0
+CHURN = (  # columns of a Timeline that count how much the cluster moved, in the order of the simulator's rows
+    "pods_started",
+    "pods_evicted",
+    "nodes_added",
+    "nodes_removed",
+    "replica_changes",
+    "nodes_lost",
+    "interruptions",
+)
 
 
 @dataclass(frozen=True)

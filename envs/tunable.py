@@ -74,9 +74,9 @@ def read_settings(stack: Stack, settings: Sequence[Setting]) -> dict[str, Any]:
 
 
 def with_settings(stack: Stack, values: Mapping[str, Any], *, name: str | None = None) -> Stack:
-    """The stack with these values at their paths. They then hold for every workload and pool."""
+    """The stack with these values at their paths. They then hold for every workload; those of nodes for every pool."""
     document: Any = {**document_of(stack), "use_workload_hpa": False}
-    if document["nodes"]["kind"] == "karpenter":
+    if document["nodes"]["kind"] == "karpenter" and any(path.startswith("nodes.") for path in values):
         document = set_in(document, ("nodes", "use_pool_settings"), False)
     for path, value in values.items():
         keys = tuple(int(part) if part.isdecimal() else part for part in path.split("."))

@@ -14,6 +14,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
+from envs.base_beside import BaseBeside
 from envs.observation import AUTOSCALING, encode_rows
 from envs.plain import Array
 from envs.set_point_action import ACTIONS
@@ -50,11 +51,8 @@ class DrawnRows:
         worlds = [draw_scenario(rng, self.loads, self.draw, f"drawn-{b}") for b in range(self.clusters)]
         stacks = [self.stacks[int(rng.integers(len(self.stacks)))] for _ in worlds]
         self.prices = np.array([log_uniform(rng, *self.price_range) for _ in range(self.rows)])
-
-        def batch() -> WorkloadBatch:
-            return WorkloadBatch(worlds, stacks, self.prices, period_s=self.period_s, threads=self.threads)
-
-        self.batch, self._beside = batch(), batch() if self.twin else None
+        self.batch = WorkloadBatch(worlds, stacks, self.prices, period_s=self.period_s, threads=self.threads)
+        self._beside = BaseBeside(self.batch) if self.twin else None
         return self.observe()
 
     def observe(self) -> NDArray[np.float32]:
@@ -63,9 +61,7 @@ class DrawnRows:
 
     def step(self, actions: Array) -> tuple[Terms, Terms | None]:
         """(ledger terms of one period, those of the base)."""
-        terms = self.batch.step(actions)
-        beside = self._beside.step(np.zeros((self.rows, len(ACTIONS)))) if self._beside else None
-        return terms, beside
+        return self.batch.step(actions), self._beside.next_terms() if self._beside else None
 
 
 class AutoscalingVectorEnv(VectorEnv[Any, Any, Any]):

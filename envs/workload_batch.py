@@ -13,23 +13,23 @@ from typing import Any
 import numpy as np
 
 from envs.demand import Demand
-from envs.load_past import KEPT_MIN, LoadPast
+from envs.load_ahead import LoadAhead
+from envs.load_past import LoadPast
 from envs.observation import RowSignals, RowSpec, row_spec
 from envs.plain import Array
+from envs.recorded_past import past_rates
 from envs.replay_run import cheapest
-from envs.rollout import case_of
+from envs.rollout import case_at
 from envs.rollout_batch import BAD
-from envs.scenario import Scenario, TraceDemand
-from envs.set_point_action import set_points
+from envs.scenario import Scenario
+from envs.set_point_action import base_set_points, moved
 from envs.sim import flow as f
-from envs.sim.arrivals import fill_rates
 from envs.sim.cluster_sim import ClusterSim
 from envs.sim.measure import measure_clusters
 from envs.stack import Stack
 from envs.steered import steered
 
 MINUTE_S = 60.0
-AHEAD = 256  # ticks of load made at once
 
 
 @dataclass(frozen=True)
@@ -74,23 +74,21 @@ class WorkloadBatch:
     def _start(self) -> None:
         seeds = [s.seed for s in self.scenarios]
         self.demand = Demand.pack(self.scenarios, seeds)
-        parts = [
-            case_of(s, stack, s.seed, _one(self.demand, b))
-            for b, (s, stack) in enumerate(zip(self.scenarios, self.stacks, strict=True))
-        ]
-        self.sim = ClusterSim(parts)
+        first = replace(self.demand, crowds=()).rates(0, 1)[:, 0]
+        both = zip(self.scenarios, self.stacks, first, strict=True)
+        self.sim = ClusterSim([case_at(s, stack, s.seed, rps) for s, stack, rps in both])
         self.sim.row_ticks = 1 << 40  # one row gathers the whole period
         self.tick_minute = round(MINUTE_S / self.sim.tick_s)
         self.total = round(self.scenarios[0].horizon_s / self.sim.tick_s)
-        self._ahead, self._ahead_at = np.zeros((self.shape[0], 0, self.shape[1])), self.sim.tick
+        self.load = LoadAhead(self.demand, self.tick_minute * self.minutes)
         N = len(self.workloads)
-        self.past = LoadPast(N)
-        self.past.extend(past_rates(self.demand, self.scenarios, KEPT_MIN))
+        self.past = LoadPast(N, lambda minutes: past_rates(self.demand, self.scenarios, minutes))
         self._seen = np.full((self.shape[0], 5, self.sim.arrays.flow.n_ready.shape[1]), np.nan)
-        self.share, self.window_s = set_points(np.zeros((N, 2)), self.prices)
+        self.base = base_set_points(self.prices)
+        self.share, self.window_s = moved(self.base, np.zeros((N, 2)))
         self._scale()
-        while self.sim.tick < 0:
-            self.sim.run(self._arrivals(min(-self.sim.tick, AHEAD)), threads=self.threads)
+        if self.sim.tick < 0:
+            self.sim.run(self.load.read(self.sim.tick, -self.sim.tick), threads=self.threads)
         self._measure()
 
     def _scale(self) -> None:
@@ -126,26 +124,25 @@ class WorkloadBatch:
             violation_price=self.prices,
         )
 
-    def step(self, action: Array, *, told: Array | None = None, scaling: Array | float = 1.0) -> Terms:
-        """Set-points for the next period, and what it cost. action (N, 2), told, scaling: see envs.set_point_action.
-
-        told: the violation price whose base is moved; default each row's own.
+    def step(self, action: Array) -> Terms:
+        """Set-points for the next period around each row's own base, and what it cost. action (N, 2): see
+        envs.set_point_action.
         """
-        return self.hold(*set_points(action, self.prices if told is None else told, scaling))
+        return self.hold(*moved(self.base, action))
 
     def hold(self, share: Array, window_s: Array) -> Terms:
         """The same at explicit set-points (N,): share of a replica's capacity, scale-down window."""
         self.share, self.window_s = share, window_s
         write_set_points(self.sim, self.shape, share * self.spec.capacity_rps, window_s)
         self.run_period()
-        return self._terms()
+        return self.terms(self.sim.arrays.rows.work[:, 0])
 
     def run_period(self) -> None:
         """Simulate one control period; its ledger is in row 0 of the simulator."""
         self.sim.clear_rows()
         for _ in range(self.minutes):
             if not self.done:
-                self.sim.run(self._arrivals(self.tick_minute), threads=self.threads)
+                self.sim.run(self.load.read(self.sim.tick, self.tick_minute), threads=self.threads)
                 self._measure()
                 self.past.push(self._seen[:, 2, : self.shape[1]].ravel())
 
@@ -166,19 +163,12 @@ class WorkloadBatch:
             "nodes": float(self.sim.arrays.clock.live_nodes[b].sum()),
         }
 
-    def _arrivals(self, n: int) -> Array:
-        """(B, n, W) of the next ticks; made in blocks ahead."""
-        at = self.sim.tick - self._ahead_at
-        if at + n > self._ahead.shape[1]:
-            room = min(max(AHEAD, n), self.demand.last_tick - self.sim.tick)
-            self._ahead, self._ahead_at, at = self.demand.arrivals(self.sim.tick, room), self.sim.tick, 0
-        return np.ascontiguousarray(self._ahead[:, at : at + n])
-
     def _measure(self) -> None:
         measure_clusters(self.sim.view, self.sim.tick * self.sim.tick_s, self.sim.tick, self._seen)
 
-    def _terms(self) -> Terms:
-        work = self.sim.arrays.rows.work[:, 0, :, : self.shape[1]]
+    def terms(self, work: Array) -> Terms:
+        """Of a period whose ledger is work (B, fields, >= W)."""
+        work = work[:, :, : self.shape[1]]
         usd = work[:, f.USD].ravel()
         bad = sum(work[:, k] for k in BAD).ravel()  # type: ignore[union-attr]
         cost = usd / self.ideal_usd + self.prices * bad / self.mean_offered
@@ -194,45 +184,3 @@ def write_set_points(sim: ClusterSim, shape: tuple[int, int], target_rps: Array,
 
 def _rows(values: Any, width: int) -> Array:
     return np.asarray(values[:, :width].ravel(), np.float64)
-
-
-def _one(demand: Demand, b: int) -> Demand:
-    """Cluster b's demand alone: what `case_of` reads the load at the start from."""
-    per_cluster = {
-        name: getattr(demand.load, name)[b : b + 1]
-        for name in (
-            "curve",
-            "scale",
-            "offset_s",
-            "hourly",
-            "key",
-            "sigma",
-            "dispersion",
-            "counted",
-            "group",
-            "anchors",
-        )
-    }
-    load = demand.load._replace(**per_cluster)
-    return replace(demand, load=load, shape=(1, demand.shape[1]), crowds=())
-
-
-def past_rates(demand: Demand, scenarios: Sequence[Scenario], minutes: int) -> Array:
-    """(minutes, N) requests/s of the minutes before time 0, as far as each trace goes back; else NaN.
-
-    A live agent reads the same from its metrics store. Made-up load begins with the horizon: no past.
-    """
-    B, W = demand.shape
-    back_s = minutes * MINUTE_S
-    offset = demand.load.offset_s
-    load = demand.load._replace(offset_s=offset - back_s)
-    out = np.empty((B, minutes, W))
-    for b in range(B):
-        fill_rates(load, b, 0, MINUTE_S, out[b])
-    start_s = np.arange(minutes) * MINUTE_S - back_s
-    known = np.zeros((B, minutes, W), bool)
-    for b, s in enumerate(scenarios):
-        for w, d in enumerate(s.demand):
-            if isinstance(d, TraceDemand):
-                known[b, :, w] = start_s + offset[b, w] >= 0.0
-    return np.where(known, out, np.nan).transpose(1, 0, 2).reshape(minutes, B * W)

@@ -10,8 +10,9 @@ from typing import Any
 
 import pandas as pd
 
-from envs.node_set_points import as_run
+from envs.executor import Interrupted, Stopped
 from envs.scenario import Scenario
+from envs.steered import as_run
 from envs.timeline import ROW_S, Names, Rollout, Timeline
 from optimizer.cell_store import CellStore
 from optimizer.cell_tables import workload_totals, worst_hours
@@ -21,11 +22,7 @@ from optimizer.resilience import TotalFold, extra_runs, resilience
 from optimizer.timeline_file import TimelineWriter
 
 Simulate = Callable[..., Rollout]  # envs.rollout.rollout, or a stand-in with its signature
-Report = Callable[[int, float], None]  # (cell index, simulated days of it that are done)
-
-
-class Interrupted(Exception):  # noqa: N818 - a request, not an error
-    """The run was called off between two simulated days."""
+Report = Callable[[tuple[int, float]], None]  # (cell index, simulated days of it that are done)
 
 
 @dataclass(frozen=True)
@@ -44,13 +41,14 @@ def default_simulate() -> Simulate:
     return simulate
 
 
-def run_cell(task: Task, report: Report) -> int:
-    """Simulate the cell and leave it finished on disk. Returns its index.
+def run_cell(task: Task, report: Report, stopped: Stopped) -> None:
+    """Simulate the cell and leave it finished on disk; what work of an Executor is.
 
-    `report` is called after each simulated day and may raise Interrupted; then nothing of the cell stays.
+    report and stopped are called after each simulated day. If called off, it raises Interrupted and nothing of the
+    cell stays.
     """
     cell, store = task.cell, CellStore(task.out)
-    sink = _CellSink(cell, store.begin(cell), task.index, report)
+    sink = _CellSink(cell, store.begin(cell), task.index, report, stopped)
     try:
         simulate = task.simulate or default_simulate()
         end = simulate(cell.row.scenario, cell.row.stack, cell.seed, days=cell.days, sink=sink)
@@ -65,7 +63,6 @@ def run_cell(task: Task, report: Report) -> int:
         sink.close()
         store.abandon(cell)
         raise
-    return task.index
 
 
 def _runner(cell: Cell, simulate: Simulate, sink: _CellSink) -> Callable[[Scenario], TotalFold]:
@@ -91,9 +88,9 @@ class _CellSink:
     A cell with faults or spot nodes runs more than once; each run is its part of the cell's days.
     """
 
-    def __init__(self, cell: Cell, folder: Path, index: int, report: Report) -> None:
+    def __init__(self, cell: Cell, folder: Path, index: int, report: Report, stopped: Stopped) -> None:
         scenario = cell.row.scenario
-        self.names = Names.of(as_run(scenario.cluster, cell.row.stack))
+        self.names = Names.of(as_run(scenario, cell.row.stack))
         types, length = scenario.cluster.instance_types, row_s(scenario.tick_s)
         self.fold = HourFold(self.names, types, length, scenario.committed_use)
         self._file = TimelineWriter(
@@ -105,7 +102,7 @@ class _CellSink:
             self.names,
         )
         self._file.__enter__()
-        self._index, self._report = index, report
+        self._index, self._report, self._stopped = index, report, stopped
         self.totals = TotalFold(self.names)
         self._runs, self._done = 1 + len(extra_runs(scenario)), 0
         self._days = cell.horizon_s / 86400.0
@@ -118,9 +115,11 @@ class _CellSink:
         self.tell(timeline)
 
     def tell(self, timeline: Timeline) -> None:
-        """Report how far the run in work is."""
+        """Report how far the run in work is. Raises Interrupted where it was called off."""
+        if self._stopped():
+            raise Interrupted
         days = float(timeline.time_s[-1] + self.fold.row_s) / 86400.0
-        self._report(self._index, (self._done * self._days + days) / self._runs)
+        self._report((self._index, (self._done * self._days + days) / self._runs))
 
     def next_run(self) -> None:
         self._done += 1

@@ -170,6 +170,6 @@ def _numbered(name: str, parent: Path) -> list[Path]:
     """Taken names in order, and the first free one."""
     safe = "".join(c if c.isalnum() or c in "-_" else "-" for c in name) or "scenario"
     candidates = [parent / f"whatif-{safe}"]
-    while candidates[-1].exists() and any(candidates[-1].iterdir()):
+    while candidates[-1].exists() and (not candidates[-1].is_dir() or any(candidates[-1].iterdir())):
         candidates.append(parent / f"whatif-{safe}-{len(candidates) + 1}")
     return candidates

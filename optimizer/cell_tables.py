@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from optimizer.hours import HOUR_S, HourFold, counts_as_requests
+from optimizer.hours import HOUR_S, WORKLOAD_SUMS, HourFold, counts_as_requests
 
 Array = NDArray[np.float64]
 WORST_HOURS = 10
@@ -25,16 +25,7 @@ def workload_totals(fold: HourFold) -> pd.DataFrame:
         {"workload": names.workloads, "namespace": names.namespaces, "team": names.teams, "kind": names.kinds}
     )
     frame["slo_target"] = np.array(names.slo_targets, dtype=float)
-    for name in (
-        "offered",
-        "good",
-        "bad_saturated",
-        "bad_starting",
-        "bad_no_node",
-        "bad_lost",
-        "oom_restarts",
-        "workload_usd",
-    ):
+    for name in WORKLOAD_SUMS:
         frame[name] = fold.array(name).sum(axis=0)
     frame["bad"] = frame[[f"bad_{reason}" for reason in REASONS]].sum(axis=1)
     frame["total"] = frame["good"] + frame["bad"]

@@ -54,7 +54,17 @@ def register_commands() -> None:
             typer.echo(f"trimtab: the command {name} is left out: {type(error).__name__}: {error}", err=True)
 
 
+def flowing(text: str) -> str:
+    """Help as a terminal of any width shows it: a paragraph is one line, brackets are no markup, examples stay."""
+    parts = text.strip().split("\n\n")
+    flowed = (part if "    " in part else " ".join(part.split()) for part in parts)
+    return "\n\n".join(flowed).replace("[", "\\[")
+
+
 register_commands()
+for _command in app.registered_commands:
+    _command.help = flowing(_command.help or "") or None
+cli_policy.app.info.help = flowing(cli_policy.HELP)
 
 
 @app.command("setup")

@@ -37,6 +37,7 @@ Example: the robustness suite, in which one thing goes wrong at a time
 
 Ctrl-C keeps what is finished in --out; the same command with --resume goes on from there.
 """
+STOPPING = "finishing what is in work; Ctrl-C again stops at once"
 
 
 def register(app: typer.Typer) -> None:
@@ -68,20 +69,23 @@ def evaluate(
     force: Annotated[bool, typer.Option("--force", help="Start afresh in a folder of a former evaluation.")] = False,
     report: Annotated[bool, typer.Option("--report/--no-report", help="Write report.html into --out.")] = True,
 ) -> None:
+    from envs.executor import asked_to_stop
     from optimizer import evaluate as engine
-    from optimizer.evaluate_progress import ProgressBar
+    from optimizer.progress import EvaluateBar
 
     if resume and out is None:
         raise InputError(None, "--resume", None, "say where: --out DIR")
+    if json_file is not None and json_file.is_dir():
+        raise InputError(None, "--json", str(json_file), "is a folder; give a file")
     if json_file is not None and not os.access(json_file.resolve().parent, os.W_OK):
         raise InputError(None, "--json", str(json_file), "its folder is not there or not writable; give another")
     names = [name.strip() for name in policies.split(",") if name.strip()]
-    with ProgressBar(sys.stderr) as bar:
+    with EvaluateBar(sys.stderr) as bar, asked_to_stop(lambda: bar.say(STOPPING)) as stop:
         try:
             result = engine.evaluate(
                 names, load_dir=load_dir, suite=suite or None, seeds=seeds, days=days, services=services,
                 kinds=_kinds(kinds), sweep=sweep, sweep_last=sweep_last, bound=bound, out=out, resume=resume,
-                force=force, jobs=jobs, progress=bar,
+                force=force, jobs=jobs, progress=bar, stop=stop,
             )  # fmt: skip
         except KeyboardInterrupt:
             bar.stop()

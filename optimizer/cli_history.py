@@ -11,7 +11,7 @@ import typer
 from envs.errors import InputError
 
 if TYPE_CHECKING:
-    from optimizer.from_history import Progress, Replayed
+    from optimizer.from_history import Replayed
 
 
 def run_history(
@@ -35,7 +35,10 @@ def run_history(
     from envs.stack_file import load_stack
     from optimizer.from_history import Options, replay_history
     from optimizer.history_tables import document, print_replayed
+    from optimizer.progress import Bar
 
+    if not scenario:
+        raise InputError(None, "--scenario", None, "say which scenario has the workloads of this history")
     if patch not in ("hpa", "keda"):
         raise InputError(None, "--patch", patch, "use hpa or keda")
     _check_out(out)
@@ -44,8 +47,10 @@ def run_history(
     history = read_history(files, max_gap_s=parse_duration(max_gap, field="--max-gap"))
     base = price if price is not None else world.intent.violation_price
     options = Options(days=days, violation_price=base, calibrate=calibrate)
-    with _Bar() as progress:
-        result = replay_history(world, today, history, options, progress=progress)
+    with Bar(sys.stderr, "loading or compiling", unit="workload-days") as bar:
+        result = replay_history(
+            world, today, history, options, progress=lambda done, total: bar.show(done, total, "replaying")
+        )
     from policies.replay_table import dump
 
     text = dump(document(result, scenario=world.name, files=_hashes(files)))
@@ -57,26 +62,6 @@ def run_history(
     print_replayed(result, top=top)
     if out is not None:
         typer.echo(f"\nIn {out}: choices.json and {sum(o.chosen != 0 for o in result.outcomes)} patch files")
-
-
-class _Bar:
-    """A progress bar of workload-days on a terminal, nothing elsewhere."""
-
-    def __enter__(self) -> Progress:
-        from rich.console import Console
-        from rich.progress import Progress as Bar
-
-        self._bar = Bar(console=Console(file=sys.stderr), transient=True, disable=not sys.stderr.isatty())
-        self._bar.start()
-        task = self._bar.add_task("loading or compiling", total=None)
-
-        def step(done: float, total: float) -> None:
-            self._bar.update(task, completed=done, total=total, description=f"{done:,.0f}/{total:,.0f} workload-days")
-
-        return step
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
 
 
 def _hashes(files: list[Path]) -> dict[str, str]:

@@ -25,9 +25,9 @@ manifest.json). `champion` is the one in use, `challenger` the one that was regi
 
 Example: register what a training run made, judge it against the champion, promote it
 
-    trimtab policy import out/train/bundle
+    trimtab policy import out/quick/bundle
 
-    trimtab policy promote web --evaluation evaluation.json --candidate new.yaml --champion old.yaml
+    trimtab policy promote web --evaluation evaluation.json --candidate new --champion old
 
     trimtab policy rollback web
 
@@ -88,7 +88,7 @@ def verify(
 
     Exit code 0: it can be used here. 2: it cannot, and the line says why. Needs no MLflow.
 
-    Example: trimtab policy verify out/train/bundle
+    Example: trimtab policy verify out/quick/bundle
     """
     from optimizer.policy_console import print_bundle
     from policies.specs import load
@@ -108,7 +108,7 @@ def import_bundle(
 ) -> None:
     """Register a bundle as the newest version of its policy, and as its challenger.
 
-    Example: trimtab policy import out/train/bundle --name web
+    Example: trimtab policy import out/quick/bundle --name web
     """
     from optimizer.registry import NAME, Registry
     from policies.specs import load
@@ -159,7 +159,7 @@ def promote(
     may be left out. What each gate said stays on the version, and so does the reason of --force. A damaged bundle
     cannot be forced.
 
-    Example: trimtab policy promote web --evaluation evaluation.json --candidate new.yaml --champion old.yaml
+    Example: trimtab policy promote web --evaluation evaluation.json --candidate new --champion old
 
     Example: trimtab policy promote web/3 --force "rollback drill, 5 January"
     """

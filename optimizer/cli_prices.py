@@ -115,7 +115,8 @@ def list_regions(provider: Provider = "aws", book: Book = None, as_json: AsJson 
 
 
 def _open_book(provider: str, book: Path | None) -> PriceBook:
-    from envs.prices import PriceBook, load_book
+    from envs.price_file import load_book
+    from envs.prices import PriceBook
 
     return load_book(book) if book is not None else PriceBook.load(provider, at=(None, "--provider"))
 

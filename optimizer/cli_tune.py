@@ -48,107 +48,69 @@ Example: the last two weeks, the twenty services that move most money
 SUITE, HISTORY = "A stack on a suite", "Each service on its own past"
 
 
+def _option(panel: str, *words: str, **given: Any) -> Any:
+    return typer.Option(*words, rich_help_panel=panel, **given)
+
+
+STACK = typer.Option(help="Stack to tune; with --from-history, today's (default the scenario's first).")
+OUT = typer.Option(help="Stack file, default ./NAME-tuned.yaml; with --from-history a new folder.")
+DAYS = typer.Option(help="Only the first days of each scenario; of a history the last (default 14).")
+SCENARIOS = _option(SUITE, help="A suite (train), a suite file, or a scenario.")
+TRIALS = _option(SUITE, min=1, max=100_000, help="Settings to try.")
+OBJECTIVE = _option(SUITE, help="cost@slo: cheapest that meets every SLO. weighted: cost index + weight x bad share.")
+WEIGHT = _option(SUITE, min=0, help="Of the bad share, for objective weighted.")
+SEED = _option(SUITE, min=0, help="Of the search (a scenario's own seed stays).")
+PER_WORKLOAD = _option(SUITE, "--per-workload", help="Hindsight: each workload its own best setting. Not attainable.")
+JOBS = _option(SUITE, min=1, help="Processes. Default: every core. Changes no number.")
+RESUME = _option(SUITE, "--resume", help="Go on with an interrupted search.")
+FORCE = _option(SUITE, "--force", help="Start afresh where files are there already.")
+PLOT = _option(SUITE, "--plot/--no-plot", help="Write the plot.")
+FILES = _option(HISTORY, "--from-history", metavar="HISTORY", help="Measured load; several files: repeat it.")
+SCENARIO = _option(HISTORY, help="YAML file or gallery name with the workloads.")
+PRICE = _option(HISTORY, "--violation-price", min=0.0, help="Of a bad share of 1 at an SLO of 99.9 %, x ideal cost.")
+CALIBRATE = _option(
+    HISTORY, "--calibrate/--no-calibrate", help="Take a replica's capacity from the history where it tells."
+)
+TOP = _option(HISTORY, min=1, help="Workloads to show, most dollars moved first.")
+PATCH = _option(HISTORY, help="Patch files for: hpa or keda.")
+MAX_GAP = _option(HISTORY, help="Longest gap in the history to bridge, such as 2h.")
+AS_JSON = _option(HISTORY, "--json", help="Print one JSON document and nothing else.")
+
+
 def register(app: typer.Typer) -> None:
     """Add the command to the application."""
     app.command("tune", help=HELP)(tune)
 
 
 def tune(
-    stack: Annotated[
-        str, typer.Option(help="Stack to tune; with --from-history, today's (default the scenario's first).")
-    ] = "",
-    out: Annotated[
-        Path | None, typer.Option(help="Stack file, default ./NAME-tuned.yaml; with --from-history a new folder.")
-    ] = None,
-    days: Annotated[
-        float | None, typer.Option(help="Only the first days of each scenario; of a history the last (default 14).")
-    ] = None,
-    scenarios: Annotated[
-        str, typer.Option(rich_help_panel=SUITE, help="A suite (train), a suite file, or a scenario.")
-    ] = "train",
-    trials: Annotated[int, typer.Option(rich_help_panel=SUITE, min=1, max=100_000, help="Settings to try.")] = 200,
-    objective: Annotated[
-        str,
-        typer.Option(
-            rich_help_panel=SUITE,
-            help="cost@slo: cheapest that meets every SLO. weighted: cost index + weight x bad share.",
-        ),
-    ] = "cost@slo",
-    weight: Annotated[
-        float, typer.Option(rich_help_panel=SUITE, min=0, help="Of the bad share, for objective weighted.")
-    ] = 100.0,
-    seed: Annotated[
-        int, typer.Option(rich_help_panel=SUITE, min=0, help="Of the search (a scenario's own seed stays).")
-    ] = 0,
-    per_workload: Annotated[
-        bool,
-        typer.Option(
-            "--per-workload",
-            rich_help_panel=SUITE,
-            help="Hindsight: each workload its own best setting. Not attainable.",
-        ),
-    ] = False,
-    jobs: Annotated[
-        int | None,
-        typer.Option(rich_help_panel=SUITE, min=1, help="Processes. Default: every core. Changes no number."),
-    ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", rich_help_panel=SUITE, help="Go on with an interrupted search.")
-    ] = False,
-    force: Annotated[
-        bool, typer.Option("--force", rich_help_panel=SUITE, help="Start afresh where files are there already.")
-    ] = False,
-    plot: Annotated[bool, typer.Option("--plot/--no-plot", rich_help_panel=SUITE, help="Write the plot.")] = True,
-    from_history: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--from-history",
-            rich_help_panel=HISTORY,
-            metavar="HISTORY",
-            help="Measured load; several files: repeat it.",
-        ),
-    ] = None,
-    scenario: Annotated[
-        str, typer.Option(rich_help_panel=HISTORY, help="YAML file or gallery name with the workloads.")
-    ] = "",
-    price: Annotated[
-        float | None,
-        typer.Option(
-            "--violation-price",
-            rich_help_panel=HISTORY,
-            min=0.0,
-            help="Of a bad share of 1 at an SLO of 99.9 %, x ideal cost.",
-        ),
-    ] = None,
-    calibrate: Annotated[
-        bool,
-        typer.Option(
-            "--calibrate/--no-calibrate",
-            rich_help_panel=HISTORY,
-            help="Take a replica's capacity from the history where it tells.",
-        ),
-    ] = True,
-    top: Annotated[
-        int, typer.Option(rich_help_panel=HISTORY, min=1, help="Workloads to show, most dollars moved first.")
-    ] = 20,
-    patch: Annotated[str, typer.Option(rich_help_panel=HISTORY, help="Patch files for: hpa or keda.")] = "hpa",
-    max_gap: Annotated[
-        str, typer.Option(rich_help_panel=HISTORY, help="Longest gap in the history to bridge, such as 2h.")
-    ] = "1h",
-    as_json: Annotated[
-        bool, typer.Option("--json", rich_help_panel=HISTORY, help="Print one JSON document and nothing else.")
-    ] = False,
+    stack: Annotated[str, STACK] = "",
+    out: Annotated[Path | None, OUT] = None,
+    days: Annotated[float | None, DAYS] = None,
+    scenarios: Annotated[str, SCENARIOS] = "train",
+    trials: Annotated[int, TRIALS] = 200,
+    objective: Annotated[str, OBJECTIVE] = "cost@slo",
+    weight: Annotated[float, WEIGHT] = 100.0,
+    seed: Annotated[int, SEED] = 0,
+    per_workload: Annotated[bool, PER_WORKLOAD] = False,
+    jobs: Annotated[int | None, JOBS] = None,
+    resume: Annotated[bool, RESUME] = False,
+    force: Annotated[bool, FORCE] = False,
+    plot: Annotated[bool, PLOT] = True,
+    from_history: Annotated[list[Path] | None, FILES] = None,
+    scenario: Annotated[str, SCENARIO] = "",
+    price: Annotated[float | None, PRICE] = None,
+    calibrate: Annotated[bool, CALIBRATE] = True,
+    top: Annotated[int, TOP] = 20,
+    patch: Annotated[str, PATCH] = "hpa",
+    max_gap: Annotated[str, MAX_GAP] = "1h",
+    as_json: Annotated[bool, AS_JSON] = False,
 ) -> None:
     if days is not None and not 0 < days <= 3660:
         raise InputError(None, "--days", days, "must be above 0 and at most 3660")
     if from_history:
-        if not scenario:
-            raise InputError(None, "--scenario", None, "say which scenario has the workloads of this history")
-        if days is not None and (days != int(days) or days > 400):
-            raise InputError(None, "--days", days, "with --from-history it must be a whole number from 1 to 400")
         run_history(
-            from_history, scenario, stack=stack, days=14 if days is None else int(days), price=price, top=top,
-            calibrate=calibrate, patch=patch, max_gap=max_gap, out=out, as_json=as_json,
+            from_history, scenario, stack=stack, days=_whole_days(days), price=price, top=top, calibrate=calibrate,
+            patch=patch, max_gap=max_gap, out=out, as_json=as_json,
         )  # fmt: skip
         return
     if not stack:
@@ -158,6 +120,13 @@ def tune(
     found = _search(search, place, jobs=jobs, resume=resume, force=force)
     command = shlex.join(_words(search, stack, scenarios, days, per_workload))
     _write(search, found, place, command, per_workload=per_workload, plot=plot)
+
+
+def _whole_days(days: float | None) -> int:
+    """Of a history; by default two weeks."""
+    if days is not None and (days != int(days) or days > 400):
+        raise InputError(None, "--days", days, "with --from-history it must be a whole number from 1 to 400")
+    return 14 if days is None else int(days)
 
 
 def _wanted(stack: str, scenarios: str, days: float | None, **asked: Any) -> Search:
@@ -183,7 +152,7 @@ def _search(search: Search, place: Path, *, jobs: int | None, resume: bool, forc
     """Run what is missing, with a progress bar; every finished trial is on disk at once."""
     from envs.scenario_writer import check_place
     from optimizer import tune as engine
-    from optimizer.tune_progress import TrialBar
+    from optimizer.progress import TrialBar
     from optimizer.tune_trials import TrialFile, Workers
 
     file = TrialFile(place.with_suffix(".trials.jsonl"), search)

@@ -23,10 +23,9 @@ Example: two weeks of a web shop under three autoscaler settings
 
     trimtab whatif webshop --stacks hpa-default,hpa-cpu-70,rps-target
 
-Example: your own traffic, two sets of machines, with and without a 30 % discount, five seeds
+Example: your own traffic, two sets of machines, five seeds
 
-    trimtab whatif mine.yaml --vary 'node_pools.web.instance_types=[m7i.xlarge],[c7i.xlarge]'
-    --vary prices.discount=0%,30% --seeds 5 --out compare
+    trimtab whatif mine.yaml --vary 'node_pools.web.instance_types=[m7i.xlarge],[c7i.xlarge]' --seeds 5 --out compare
 
 With --bound each row also says how far it is above the cost that no policy could have gone below.
 
@@ -71,9 +70,9 @@ def whatif(
     varies = list(vary or ())
     place = out or _default_output(scenario, resume=resume)
     from optimizer import whatif as engine
-    from optimizer.whatif_progress import ProgressBar
+    from optimizer.progress import DaysBar
 
-    with ProgressBar(sys.stderr) as bar:
+    with DaysBar(sys.stderr) as bar:
         try:
             result = engine.run(
                 scenario,

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from envs.errors import InputError
+from envs.executor import Stopped, never
 from envs.stack import ScheduleSpec, Stack, StaticReplicas
 from envs.stack_file import load_stack
 from optimizer.evaluate_cases import JUDGED_DAYS, KINDS, Cases, Kind
@@ -56,6 +57,7 @@ def evaluate(
     force: bool = False,
     jobs: int | None = None,
     progress: Progress | None = None,
+    stop: Stopped = never,
 ) -> Evaluation:
     """Run every policy and its frontier on every case, and compare each pair.
 
@@ -65,7 +67,8 @@ def evaluate(
     out: folder for runs, so that `resume` can go on; None keeps nothing.
 
     More than one job spawns processes: a script calls this under `if __name__ == "__main__"`.
-    Raises InputError on bad input (nothing is written) and KeyboardInterrupt on Ctrl-C (finished runs stay in `out`).
+    Raises InputError on bad input (nothing is written) and KeyboardInterrupt on Ctrl-C (finished runs stay in `out`),
+    also after stop() said so: then what was in work is finished first.
     """
     _check(seeds=seeds, days=days, services=services, jobs=jobs)
     stacks = _stacks(policies)
@@ -80,10 +83,9 @@ def evaluate(
     runs = RunFile(
         None if place is None else place / RUNS, about(cases.fingerprint, dict(plan.policies)), resume=resume
     )
-    run_all(plan, runs, jobs=jobs, progress=progress)
+    run_all(plan, runs, jobs=jobs, progress=progress, stop=stop)
     if bound:
         add_bounds(plan, runs, progress)
-        plan = replace(plan, cases=replace(cases, notes=(*cases.notes, *broken_bounds(plan, runs))))
         plan = replace(plan, cases=replace(cases, notes=(*cases.notes, *broken_bounds(plan, runs))))
     names = list(stacks)
     pairs = tuple((a, b) for a in names for b in names if a != b)

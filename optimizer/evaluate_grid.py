@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from envs.executor import Stopped, Tell, never, pick_executor
 from envs.stack import Stack
 from optimizer.evaluate_cases import Case, Cases
 from optimizer.evaluate_run import Run, run_case
 from optimizer.evaluate_store import RunFile
 from optimizer.evaluate_sweep import Point
-from optimizer.executor import available_cores
-from optimizer.tune_trials import watch_parent
 
 Progress = Callable[[float, float, str], None]  # simulated days done, of all, what is in work
 AT_ONCE = 9  # clusters of one batch
@@ -40,25 +36,26 @@ class _Task:
         return self.case.days * len(self.stacks)
 
 
-def run_all(plan: Plan, runs: RunFile, *, jobs: int | None = None, progress: Progress | None = None) -> None:
+def run_all(
+    plan: Plan, runs: RunFile, *, jobs: int | None = None, progress: Progress | None = None, stop: Stopped = never
+) -> None:
     """Fill `runs` with what it lacks. Any number of jobs gives the same numbers.
 
-    On KeyboardInterrupt what is in work in other processes is waited for and kept.
+    Raises KeyboardInterrupt after stop(): then what is in work has been waited for, and kept.
     """
     tasks = _missing(plan, runs)
     total, done = sum(task.days for task in tasks), 0.0
     if progress is not None:
         progress(done, total, "")
-    for task, found in _results(tasks, min(jobs or available_cores(), max(len(tasks), 1)), runs):
-        _keep(runs, task, found)
-        done += task.days
-        if progress is not None:
-            progress(done, total, task.policy)
-
-
-def _keep(runs: RunFile, task: _Task, found: Sequence[Run]) -> None:
-    for setting, run in zip(task.settings, found, strict=True):
-        runs.keep((task.case.key, task.policy, setting), run)
+    with pick_executor(jobs, len(tasks)) as executor:
+        for task, found in executor.run(_work, tasks, lambda message: None, stop):
+            for setting, run in zip(task.settings, found, strict=True):
+                runs.keep((task.case.key, task.policy, setting), run)
+            done += task.days
+            if progress is not None:
+                progress(done, total, task.policy)
+    if done < total and stop():
+        raise KeyboardInterrupt
 
 
 def _missing(plan: Plan, runs: RunFile) -> list[_Task]:
@@ -73,27 +70,8 @@ def _missing(plan: Plan, runs: RunFile) -> list[_Task]:
     return tasks
 
 
-def _work(task: _Task) -> list[Run]:
+def _work(task: _Task, tell: Tell, stopped: Stopped) -> list[Run]:
     return run_case(task.case, task.stacks)
-
-
-def _results(tasks: Sequence[_Task], jobs: int, runs: RunFile) -> Iterator[tuple[_Task, list[Run]]]:
-    if jobs <= 1:
-        yield from ((task, _work(task)) for task in tasks)
-        return
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(jobs, context, initializer=watch_parent, initargs=(os.getpid(),))
-    waiting: dict[Future[list[Run]], _Task] = {pool.submit(_work, task): task for task in tasks}
-    try:
-        while waiting:
-            ended, _ = wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED)
-            for future in ended:
-                yield waiting.pop(future), future.result()
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-        for future, task in waiting.items():
-            if future.done() and not future.cancelled() and future.exception() is None:
-                _keep(runs, task, future.result())
 
 
 def broken_bounds(plan: Plan, runs: RunFile) -> list[str]:

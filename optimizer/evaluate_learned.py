@@ -15,20 +15,20 @@ import numpy as np
 
 from envs.observation import encode_rows
 from envs.plain import Array
-from envs.rollout_batch import BAD, CHURN, Judged, WorkTotals, outcome_of
+from envs.rollout_batch import BAD, Judged, WorkTotals, outcome_of
+from envs.set_point_action import Steer, steered_points
 from envs.sim import flow as f
 from envs.stack import Learned, Stack
 from envs.steered import prices_of
+from envs.timeline import CHURN
 from envs.workload_batch import MINUTE_S, WorkloadBatch
 from optimizer.evaluate_cases import Case
 from optimizer.learned_control import family_of, recalled
 from optimizer.learned_stack import bundle_of, prior_of
 from policies.burn import Burn, moved, no_burn, seen
-from policies.family import VARIANTS
+from policies.family import members
 from policies.learned import answer, with_price
 from policies.network import Network
-
-TOLD, SCALING = (np.array(column) for column in zip(*VARIANTS, strict=True))
 
 
 def one_batch(case: Case, stacks: Sequence[Stack]) -> bool:
@@ -67,7 +67,7 @@ class _Settings:
         self.waiting = recalled(self.batch.scenarios[0], self.options.backfill_s)
         self.slo = np.array([w.slo_target for w in cluster.workloads])
         self.burns: list[Burn] = [no_burn(W) for _ in stacks]
-        self.told, self.scaling = self.prices.copy(), np.ones((S, W))
+        self.steer = Steer(self.prices.ravel(), np.ones(S * W), *np.full((2, S * W), np.nan))
         self.work, self.usd = np.zeros((4, S, W)), np.zeros(S)
         self.churn = np.zeros((S, len(CHURN)))
         self.minutes, self.seconds = 0, 0.0
@@ -79,10 +79,9 @@ class _Settings:
             self._choose()
         signals = self.batch.signals()
         self._note_errors(signals.offered_rps, signals.error_share)
-        told = self.told.ravel()
-        action = answer(self.network, with_price(encode_rows(signals, self.batch.spec), told))
+        action = answer(self.network, with_price(encode_rows(signals, self.batch.spec), self.steer.told))
         self.seconds += time.perf_counter() - began
-        self.batch.step(action, told=told, scaling=self.scaling.ravel())
+        self.batch.hold(*steered_points(action, self.steer))
         self.waiting.append(self.batch.past.newest()[: self.prices.shape[1]])
         if self.minutes * MINUTE_S >= self.case.judged_from_s:
             self._count()
@@ -94,9 +93,8 @@ class _Settings:
             self.waiting = []
         if self.options.burn:
             self.burns = [moved(burn, self.slo) for burn in self.burns]
-        for s, burn in enumerate(self.burns):
-            chosen = self.family.choice(burn.multiplier, s)
-            self.told[s], self.scaling[s] = TOLD[chosen], SCALING[chosen]
+        chosen = [self.family.choice(burn.multiplier, s) for s, burn in enumerate(self.burns)]
+        self.steer = members(np.concatenate(chosen))
 
     def _note_errors(self, offered_rps: Array, error_share: Array) -> None:
         offered = (offered_rps * MINUTE_S).reshape(self.prices.shape)

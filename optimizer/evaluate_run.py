@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from envs.objective import Outcome
-from envs.rollout_batch import CHURN, Judged, WorkTotals, judged_batch, outcome_of
+from envs.rollout_batch import Judged, WorkTotals, judged_batch, outcome_of
 from envs.stack import Stack
-from envs.timeline import Timeline
+from envs.timeline import CHURN, Timeline
 from optimizer.evaluate_cases import Case
 
 EDGE_S = 1e-6

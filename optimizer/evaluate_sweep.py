@@ -18,6 +18,7 @@ from envs.stack_file import document_of
 from envs.tunable import with_settings
 
 SETTINGS = 8
+MOST = 200
 SHARES, PERCENT = (0.92, 0.35), (92.0, 35.0)  # of capacity or of the CPU request, from the cheapest to the safest
 OWN = "own"  # label of the stack as it is, always the first point
 Document = Mapping[str, Any]
@@ -35,12 +36,13 @@ class Point:
 def sweep_of(stack: Stack, settings: int = SETTINGS) -> list[Point]:
     """The stack as it is, then `settings` positions of its dial; alone where it has none.
 
-    Raises InputError for fewer settings than two, other than none.
+    Raises InputError for fewer settings than two, other than none, and for more than MOST.
     """
     if settings == 0:
         return [Point(OWN, stack)]
-    if settings < 2:
-        raise InputError(None, "--sweep", settings, "give 0 for no frontier, or 2 and more settings (8 or more count)")
+    if not 2 <= settings <= MOST:
+        mend = f"give 0 for no frontier, or 2 to {MOST} settings; fewer than 8 make a coarse one"
+        raise InputError(None, "--sweep", settings, mend)
     document = document_of(stack)
     dial = dial_of(document)
     if dial is None:

@@ -1,5 +1,5 @@
-"""Which variant of the network each workload's own past asks for: losses of `envs.steered_replay`, choice of
-`policies.replay`.
+"""Which member of the family, a variant of the network or a constant, each workload's own past asks for: losses of
+`envs.steered_replay`, choice of `policies.replay`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from envs.replay_run import Rows
 from envs.steered_replay import MINUTE_S, SteeredReplay
 from optimizer.measured_past import alike
 from policies import replay as rule
-from policies.family import told_prices, variant_scalings
+from policies.family import FAMILY
 from policies.learned import Actor, answer
 
 
@@ -23,7 +23,7 @@ class FamilyReplay:
     """W workloads with their HPAs on requests per second.
 
     prices (S, W): what a bad share of 1 costs, in ideals, in each of S settings that share one replay.
-    prior (S, W, V): mean log-regret of the variants on the training fleet.
+    prior (S, W, V): mean log-regret of the family on the training fleet.
     every_min: how often a row's set-points move, as often as the live policy's.
     """
 
@@ -43,9 +43,8 @@ class FamilyReplay:
     ) -> None:
         self.prices, self.prior, self.prior_weight = prices, prior, prior_weight
         self.half_life_s = half_life_s
-        told, scaling = told_prices(len(rows)), variant_scalings()
         self.run = SteeredReplay(
-            partial(answer, actor), rows, told, scaling, beliefs=beliefs, tick_s=tick_s, seed=seed, every=every_min
+            partial(answer, actor), rows, FAMILY, beliefs=beliefs, tick_s=tick_s, seed=seed, every=every_min
         )
         usd = [r.workload.service.cpu_s_per_request * r.price.usd_per_core_h / 3600.0 for r in rows]
         self.ideal_usd = np.array(usd)
@@ -56,7 +55,7 @@ class FamilyReplay:
         """(minutes, W) measured requests/s join the past, oldest first; the field is halved where that is due.
 
         measured (minutes, W): False where a rate only stands in for one; it is run, and nothing is learnt from it.
-        A setting drops the worse half of its variants after 2, 4 and 8 days; those that every setting has dropped
+        A setting drops the worse half of its members after 2, 4 and 8 days; those that every setting has dropped
         are not run any more.
         """
         known, before = np.ones(rates.shape, np.bool_) if measured is None else measured, self.past.seconds
@@ -73,7 +72,7 @@ class FamilyReplay:
         self.past = rule.later(self.past, new, half_life_s=self.half_life_s)
 
     def choice(self, multiplier: Array | float = 1.0, setting: int = 0) -> NDArray[np.int64]:
-        """(W,) index into VARIANTS: least log loss over the workload's best, plus the prior.
+        """(W,) index into FAMILY: least log loss over the workload's best, plus the prior.
 
         multiplier: on the violation prices, from the error budget's burn.
         """

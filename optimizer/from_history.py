@@ -159,7 +159,9 @@ def _jobs(
     if not jobs:
         first = next((why for name, why in left_out if name in names), "")
         sources = sorted({str(s.source) for s in history.workloads})
-        mend = f"none of the scenario's workloads can be replayed; the first: {names[0]}: {first}"
+        known = [s.name for s in history.workloads]
+        mend = f"none of the scenario's workloads can be replayed; the first: {names[0]}: {first}; "
+        mend += f"the history is of {', '.join(known[:5])}{' and others' if len(known) > 5 else ''}"
         raise InputError(", ".join(sources), "workloads", None, mend)
     return jobs, left_out
 

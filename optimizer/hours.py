@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from envs.cluster import InstanceType
 from envs.discounts import CommittedUse, commitment_terms
-from envs.timeline import ROW_S, Names, Timeline
+from envs.timeline import CHURN, ROW_S, Names, Timeline
 
 Array = NDArray[np.float64]
 HOUR_S = 3600.0
@@ -33,18 +33,9 @@ WORKLOAD_MEANS = (
     *("ready", "desired", "pending", "starting", "capacity_rps", "cpu_used", "cpu_requested"),
     *("memory_used_gib", "memory_requested_gib", "backlog"),
 )
-CLUSTER_SUMS = (
-    "pods_started",
-    "pods_evicted",
-    "nodes_added",
-    "nodes_removed",
-    "replica_changes",
-    "nodes_lost",
-    "interruptions",
-)
 POOL_SUMS = ("used_usd", "requested_unused_usd", "idle_usd")
 _LEVELS = frozenset((*WORKLOAD_MEANS, "nodes"))
-_COLUMNS = (*WORKLOAD_SUMS, *WORKLOAD_MEANS, *CLUSTER_SUMS, *POOL_SUMS, "node_usd", "nodes")
+_COLUMNS = (*WORKLOAD_SUMS, *WORKLOAD_MEANS, *CHURN, *POOL_SUMS, "node_usd", "nodes")
 
 
 @dataclass
@@ -135,7 +126,7 @@ class HourFold:
         frame["usd"] = frame["list_usd"] - frame["commitment_saved_usd"] + frame["commitment_wasted_usd"]
         for name in POOL_SUMS:
             frame[name] = self.array(name).sum(axis=1)
-        for name in CLUSTER_SUMS:
+        for name in CHURN:
             frame[name] = self.array(name)
         return frame
 

@@ -49,8 +49,15 @@ def _with_stacks(scenario: Scenario, stacks: Sequence[str | Stack] | None) -> Sc
 
 def _from_here(stack: str) -> str:
     """A stack's name, or the path of its file: one that a user types starts where they stand, not at the scenario."""
-    is_path = stack.endswith((".yaml", ".yml", ".json")) or "/" in stack
-    return str(Path(stack).absolute()) if is_path else stack
+    from envs.stack_file import stack_path
+
+    if stack.endswith((".yaml", ".yml", ".json")) or "/" in stack:
+        return str(Path(stack).absolute())
+    try:
+        stack_path(stack)
+    except InputError as error:
+        raise InputError(None, "--stacks", stack, error.mend) from None
+    return stack
 
 
 def _stack(stack: str | Stack) -> Stack:

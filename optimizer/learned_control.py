@@ -1,14 +1,13 @@
 """`learned:` in a stack: inside what-if, a network moves each service's set-points every period.
 
 The same `policies.decide.decide` as in a live agent, from Snapshots only. Before time 0 and then every hour, replay
-(`optimizer.family_replay`) says for each workload which variant of the network its own measured past asks for.
+(`optimizer.family_replay`) says for each workload which member of the family its own measured past asks for.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,20 +16,20 @@ from envs.action import Plan
 from envs.cluster import ClusterSpec
 from envs.demand import Demand
 from envs.guardrails import PIPELINE
-from envs.load_past import KEPT_MIN, LoadPast
+from envs.load_past import LoadPast
 from envs.plain import Array
+from envs.recorded_past import past_rates
 from envs.replay_run import Rows, cheapest
 from envs.scenario import Scenario
 from envs.snapshot import Snapshot
 from envs.stack import HpaSpec, Learned, Stack
 from envs.steered import prices_of, steered
-from envs.workload_batch import past_rates
 from optimizer.family_replay import FamilyReplay
 from optimizer.measured_past import backfill
 from policies.burn import moved, no_burn, seen
 from policies.decide import Guards, decide, first_memory
-from policies.family import VARIANTS
-from policies.learned import Actor, LearnedSetPoints, scales_on_rps
+from policies.family import MEMBERS, members
+from policies.learned import Actor, LearnedSetPoints, scales_on_rps, told
 
 HOUR_S = 3600.0
 # Bounds and freshness hold. Steps and pauses do not: the HPA's own stabilization is what a set-point's change meets.
@@ -58,7 +57,7 @@ class LearnedControl:
         self.intent = replace(scenario.intent, violation_price=self._base_price())
         self.policy = LearnedSetPoints(actor)
         self.memory = first_memory(self.policy, cluster)
-        none = np.zeros((len(cluster.workloads), len(VARIANTS)))
+        none = np.zeros((len(cluster.workloads), MEMBERS))
         self.prior = none if prior is None else prior(self.prices)
         self.slo = np.array([w.slo_target for w in cluster.workloads])
         self.past = LoadPast(len(cluster.workloads))
@@ -106,12 +105,12 @@ class LearnedControl:
     def _recall(self) -> None:
         """What was measured before time 0: minutes for the network to look back on, and load for replay."""
         demand = Demand.pack([self.scenario], [self._seed])
-        self.past.extend(past_rates(demand, [self.scenario], KEPT_MIN))
+        self.past.extend(past_rates(demand, [self.scenario]))
         self._waiting += recalled(self.scenario, self.options.backfill_s)
         self._measured += [np.ones(len(row), np.bool_) for row in self._waiting]
 
     def _choose(self, time_s: float) -> None:
-        """Each workload's variant for the next hour, into the policy's memory."""
+        """Each workload's member of the family for the next hour, into the policy's memory."""
         assert self.replay is not None
         if self._waiting:
             self.replay.extend(np.stack(self._waiting)[:, self.who], np.stack(self._measured)[:, self.who])
@@ -119,11 +118,8 @@ class LearnedControl:
         self._chosen_at = time_s
         if self.options.burn:
             self.burn = moved(self.burn, self.slo)
-        chosen = self.replay.choice(self.burn.multiplier[self.who])
-        memory: dict[str, Any] = {name: list(values) for name, values in self.memory.policy.items()}
-        for i, c in zip(self.who, chosen, strict=True):
-            memory["told"][i], memory["scaling"][i] = VARIANTS[int(c)]
-        self.memory = replace(self.memory, policy=memory)
+        chosen = members(self.replay.choice(self.burn.multiplier[self.who]))
+        self.memory = replace(self.memory, policy=told(self.memory.policy, self.who, chosen))
 
 
 def _price(scenario: Scenario, i: int) -> bool:

@@ -16,17 +16,17 @@ from envs.timeline import Rollout, Sink
 from optimizer.learned_control import LearnedControl
 from optimizer.stack_bundle import bundle_of, bundle_path
 from policies.bundle import Bundle
-from policies.family import VARIANTS, prior_at
+from policies.family import MEMBERS, prior_at
 from policies.network import Network
 
 __all__ = ["bundle_of", "bundle_path", "control_of", "prior_of", "rollout_under"]
 
 
 def prior_of(bundle: Bundle) -> Callable[[Array], Array]:
-    """(W,) violation prices -> (W, V) mean log-regret of the variants of a bundle that was loaded for this version."""
+    """(W,) violation prices -> (W, V) mean log-regret of the family of a bundle that was loaded for this version."""
     prior = bundle.manifest.prior
     if prior is None:
-        return lambda prices: np.zeros((len(prices), len(VARIANTS)))
+        return lambda prices: np.zeros((len(prices), MEMBERS))
     return lambda prices: prior_at(prices, prior.prices, prior.log_regret)
 
 

@@ -11,11 +11,11 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import pandas as pd
 
+from envs.timeline import CHURN
 from optimizer.cell_run import epoch_s
 from optimizer.cell_store import CellStore
 from optimizer.cell_tables import REASONS, WORST_HOURS, judge
 from optimizer.grid import Cell, Row
-from optimizer.hours import CLUSTER_SUMS
 from optimizer.statistics import saving_interval, saving_share
 
 IDLE = "(idle)"
@@ -94,8 +94,8 @@ def _summary_line(row: Row, hours: pd.DataFrame, workloads: pd.DataFrame) -> dic
         "cpu_requested_share": float((hours["cpu_requested"] * weight).sum()) / allocatable
         if allocatable
         else float("nan"),
-        **{f"{name}_per_h": float(hours[name].sum()) / seeds / length_h for name in CLUSTER_SUMS[:5]},
-        **{name: float(hours[name].sum()) / seeds for name in CLUSTER_SUMS[5:]},
+        **{f"{name}_per_h": float(hours[name].sum()) / seeds / length_h for name in CHURN[:5]},
+        **{name: float(hours[name].sum()) / seeds for name in CHURN[5:]},
     }
 
 

@@ -18,8 +18,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from envs.timeline import Names, Timeline
-from optimizer.hours import CLUSTER_SUMS, POOL_SUMS, WORKLOAD_MEANS, WORKLOAD_SUMS
+from envs.timeline import CHURN, Names, Timeline
+from optimizer.hours import POOL_SUMS, WORKLOAD_MEANS, WORKLOAD_SUMS
 
 WORKLOADS_FILE = "timeline.parquet"
 NODES_FILE = "timeline_nodes.parquet"
@@ -38,7 +38,7 @@ NODE_SCHEMA = pa.schema(
     [
         *_HEAD,
         *[(name, _TEXT) for name in ("level", "pool", "group", "instance_type", "zone", "capacity_type")],
-        *[(name, pa.float64()) for name in ("nodes", "node_usd", *POOL_SUMS, *CLUSTER_SUMS)],
+        *[(name, pa.float64()) for name in ("nodes", "node_usd", *POOL_SUMS, *CHURN)],
     ]
 )
 
@@ -119,7 +119,7 @@ class TimelineWriter:
         columns["level"] = _labels(("cluster",), timeline.time_s.size)
         columns |= {"nodes": timeline.nodes.sum(axis=1), "node_usd": timeline.node_usd.sum(axis=1)}
         columns |= {name: getattr(timeline, name).sum(axis=1) for name in POOL_SUMS}
-        return _table(columns | {name: getattr(timeline, name) for name in CLUSTER_SUMS}, NODE_SCHEMA)
+        return _table(columns | {name: getattr(timeline, name) for name in CHURN}, NODE_SCHEMA)
 
 
 CellName = tuple[str, str, int]  # stack, variation, seed: what the rows of a cell say

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
-import signal
-import threading
-import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from envs.errors import InputError
+from envs.executor import Interrupted, Stopped, Tell, available_cores, pick_executor
 from envs.objective import Outcome
 from envs.stack import Stack
 from envs.stack_file import document_of
 from envs.suite import Entry
-from optimizer.executor import available_cores
 from optimizer.grid import simulator_hash, trimtab_version
 from optimizer.tune import Candidate, Search, Trial
 
@@ -96,66 +90,54 @@ def outcome_from(plain: dict[str, Any]) -> Outcome:
     return Outcome(**fields)
 
 
+@dataclass(frozen=True)
+class Piece:
+    """What a worker gets: candidates of one batch on one entry of the suite."""
+
+    entry: Entry
+    index: int  # of the entry
+    first: int  # of the candidates
+    stacks: Sequence[Stack]
+
+
 class Workers:
     """Runs candidates, in this process or in `jobs` spawned ones. Use as a context manager."""
 
     def __init__(self, jobs: int | None, progress: Progress) -> None:
         self.jobs, self.progress, self.done = jobs or available_cores(), progress, 0.0
-        self._pool: ProcessPoolExecutor | None = None
+        self._executor = pick_executor(self.jobs, self.jobs)
 
-    def __enter__(self) -> Workers:
-        if self.jobs > 1:
-            context = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(self.jobs, context, initializer=watch_parent, initargs=(os.getpid(),))
+    def __enter__(self) -> Self:
+        self._executor.__enter__()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(wait=True, cancel_futures=True)
+    def __exit__(self, *raised: object) -> None:
+        self._executor.__exit__(*raised)
 
     def __call__(self, search: Search, candidates: Sequence[Candidate]) -> dict[int, tuple[Outcome, ...]]:
         """Outcomes by trial number. How they are cut into batches changes no number."""
         entries = search.suite.entries
         size = min(max(len(candidates) * len(entries) // (2 * self.jobs), 1), MOST_AT_ONCE)
         stacks = [one.stack(search) for one in candidates]
-        tasks = [(e, i) for e in range(len(entries)) for i in range(0, len(candidates), size)]
+        pieces = [
+            Piece(entry, e, i, stacks[i : i + size])
+            for e, entry in enumerate(entries)
+            for i in range(0, len(candidates), size)
+        ]
         found: dict[tuple[int, int], Outcome] = {}
-        for (e, first), outcomes in self._run(tasks, entries, stacks, size):
+        for piece, outcomes in self._executor.run(_work, pieces, lambda message: None):
             for i, outcome in enumerate(outcomes):
-                found[e, first + i] = outcome
+                found[piece.index, piece.first + i] = outcome
             self.done += len(outcomes) / len(entries)
             self.progress(self.done)
         return {one.number: tuple(found[e, i] for e in range(len(entries))) for i, one in enumerate(candidates)}
 
-    def _run(
-        self, tasks: Sequence[tuple[int, int]], entries: Sequence[Entry], stacks: Sequence[Stack], size: int
-    ) -> Any:
-        if self._pool is None:
-            for e, i in tasks:
-                yield (e, i), _work(entries[e], stacks[i : i + size])
-            return
-        waiting: dict[Future[list[Outcome]], tuple[int, int]] = {
-            self._pool.submit(_work, entries[e], stacks[i : i + size]): (e, i) for e, i in tasks
-        }
-        while waiting:
-            ended, _ = wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED)
-            for future in ended:
-                yield waiting.pop(future), future.result()
 
-
-def _work(entry: Entry, stacks: Sequence[Stack]) -> list[Outcome]:
+def _work(piece: Piece, tell: Tell, stopped: Stopped) -> list[Outcome]:
     from envs.rollout_batch import rollout_batch
 
-    return rollout_batch(entry.scenario, stacks, entry.seed, days=entry.days)
+    def day_done(days: float) -> None:
+        if stopped():
+            raise Interrupted
 
-
-def watch_parent(parent: int) -> None:
-    """In a worker: Ctrl-C is the parent's business, and without a parent there is nothing to do."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1.0)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+    return rollout_batch(piece.entry.scenario, piece.stacks, piece.entry.seed, days=piece.entry.days, progress=day_done)

@@ -157,9 +157,9 @@ def _run_in(
     keep: bool,
     bound: bool,
 ) -> WhatIf:
-    from optimizer.cell_run import Task
+    from envs.executor import pick_executor
+    from optimizer.cell_run import Task, run_cell
     from optimizer.cell_store import CellStore
-    from optimizer.executor import pick_executor
     from optimizer.timeline_file import NODES_FILE, WORKLOADS_FILE, join_timelines
 
     store = CellStore(out)
@@ -171,8 +171,9 @@ def _run_in(
     if simulate is None and len(tasks) > 1:
         _compile_once()
     ahead = _ahead(cells) if bound else None
-    for index in pick_executor(jobs, len(tasks)).run(tasks, watch.day):
-        watch.finished(index)
+    with pick_executor(jobs, len(tasks)) as executor:
+        for task, _ in executor.run(run_cell, tasks, watch.day):
+            watch.finished(task.index)
     result = assemble(store, cells, out if keep else None)
     if ahead is not None:
         result = _with_bounds(result, store, ahead, watch)
@@ -223,13 +224,15 @@ class _Watch:
         self._bounds = (0, 0)
         self._tell()
 
-    def day(self, index: int, done: float) -> None:
+    def day(self, told: tuple[int, float]) -> None:
+        """(cell index, simulated days of it that are done)."""
+        index, done = told
         self._days[index] = max(self._days[index], min(done, self._length[index]))
         self._tell()
 
     def finished(self, index: int) -> None:
         self._done += 1
-        self.day(index, self._length[index])
+        self.day((index, self._length[index]))
 
     def bound(self, done: int, count: int) -> None:
         self._bounds = (done, count)

@@ -2,12 +2,13 @@
 
 The network is told a violation price and answers for any; so one network is a family. A variant of it is (price that
 it is told, scaling of the base share), chosen per workload by whoever holds the memory: replay does, from what each
-variant would have cost on the workload's own past (`policies.family`). Where nobody has chosen, it is told what the
-intent says.
+member of `policies.family` would have cost on the workload's own past; a member may be a constant, and the network is
+then not heard. Where nobody has chosen, it is told what the intent says.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol
 
@@ -19,7 +20,7 @@ from envs.cluster import ClusterSpec, once_per_spec
 from envs.intent import violation_price
 from envs.observation import AUTOSCALING, FEATURES
 from envs.plain import Array
-from envs.set_point_action import set_points
+from envs.set_point_action import Steer, steered_points
 from policies.policy import PolicyMemory, Sight
 
 COLUMNS = [[f.name for f in FEATURES].index(name) for name in AUTOSCALING]
@@ -58,9 +59,9 @@ def with_price(observation: NDArray[np.float32], price: Array) -> NDArray[np.flo
 
 @dataclass(frozen=True)
 class LearnedSetPoints:
-    """Memory, an entry a workload: told (null: the intent's own price), scaling, and outside: whether the last decision
-    fell back to the tuned base because the observation was unlike training. Workloads that do not scale on requests
-    per second by an HPA of their own are left alone.
+    """Memory, an entry a workload: told (null: the intent's own price), scaling, share and window_s (null: the network
+    moves them), and outside: whether the last decision fell back to the tuned base because the observation was unlike
+    training. Workloads that do not scale on requests per second by an HPA of their own are left alone.
     """
 
     actor: Actor
@@ -68,24 +69,34 @@ class LearnedSetPoints:
 
     def start(self, spec: ClusterSpec) -> PolicyMemory:
         """Before anything is known: the network at the intent's own price."""
-        ones = [1.0] * len(spec.workloads)
-        return {"told": [None] * len(ones), "scaling": ones, "outside": [False] * len(ones)}
+        W = len(spec.workloads)
+        none = {name: [None] * W for name in ("told", "share", "window_s")}
+        return {**none, "scaling": [1.0] * W, "outside": [False] * W}
 
     def act(self, sight: Sight, memory: PolicyMemory) -> tuple[NDArray[Any], PolicyMemory]:
         """Raw action for envs.action.decode."""
         known = _services(sight.spec)
         own = violation_price(sight.intent.violation_price, known.slo_target)
-        told = np.array([np.nan if price is None else price for price in memory["told"]], np.float64)
-        price, scaling = np.where(np.isnan(told), own, told), np.array(memory["scaling"])
-        seen = with_price(sight.observation[:, COLUMNS], price)
+        steer = Steer(*(np.array(memory[name], np.float64) for name in Steer._fields))  # None becomes NaN
+        steer = steer._replace(told=np.where(np.isnan(steer.told), own, steer.told))
+        seen = with_price(sight.observation[:, COLUMNS], steer.told)
         action, trusted = trusted_answer(self.actor, seen)
-        share, window = set_points(action, price, scaling)
+        share, window = steered_points(action, steer)
         targets = replace(
             nothing(sight.spec),
             hpa_target=np.where(known.mine, share * known.capacity_rps, np.nan),
             hpa_stabilization_down_s=np.where(known.mine, window, np.nan),
         )
-        return raw_of(targets, sight.spec), {**memory, "outside": (~trusted).tolist()}
+        return raw_of(targets, sight.spec), {**memory, "outside": (~trusted & np.isnan(steer.share)).tolist()}
+
+
+def told(memory: PolicyMemory, who: Sequence[int], steer: Steer) -> PolicyMemory:
+    """The memory with workloads `who` steered so from now on."""
+    out: dict[str, Any] = {name: list(values) for name, values in memory.items()}
+    for name, column in zip(Steer._fields, steer, strict=True):
+        for i, value in zip(who, column.tolist(), strict=True):
+            out[name][i] = None if np.isnan(value) else value
+    return out
 
 
 class _Services(NamedTuple):

@@ -120,19 +120,24 @@ class Table(StrictModel):
 
 
 class VariantPrior(StrictModel):
-    """Mean log-regret of the network's variants on the training fleet: the prior of replay's choice."""
+    """Mean log-regret of the family, the network's variants and constants, on the training fleet: the prior of
+    replay's choice."""
 
     prices: Annotated[list[float], Field(min_length=1, max_length=100)]
     """Violation prices, rising."""
     variants: Annotated[list[tuple[float, float]], Field(min_length=1, max_length=1000)]
     """(price that the network is told, scaling of the base share)."""
+    constants: Annotated[list[tuple[float, float]], Field(default_factory=list, max_length=1000)]
+    """(share of a replica's capacity, scale-down window in s) of set-points held for good."""
     log_regret: list[list[float]]
-    """A row a price, a column a variant."""
+    """A row a price, a column a variant, then a column a constant."""
 
     @model_validator(mode="after")
     def _shaped(self) -> VariantPrior:
-        if len(self.log_regret) != len(self.prices) or any(len(r) != len(self.variants) for r in self.log_regret):
-            raise InputError(None, "log_regret", len(self.log_regret), "has a row a price and a column a variant")
+        columns = len(self.variants) + len(self.constants)
+        if len(self.log_regret) != len(self.prices) or any(len(r) != columns for r in self.log_regret):
+            mend = "has a row a price, and a column a variant and a constant"
+            raise InputError(None, "log_regret", len(self.log_regret), mend)
         if any(a >= b for a, b in zip(self.prices, self.prices[1:], strict=False)) or self.prices[0] <= 0:
             raise InputError(None, "prices", self.prices[0], "rise, and are above 0")
         return self

@@ -45,27 +45,33 @@ class Network:
         A row that is not finite answers NaN, which leaves every field as it is. Raises ValueError on another shape.
         """
         rows = self._rows(observation)
-        finite = np.asarray(np.isfinite(rows).all(axis=1))
-        clean = np.where(finite[:, None], rows, np.float32(0.0))
+        finite, clean = np.isfinite(rows), rows
+        broken = () if finite.all() else np.flatnonzero(~finite.all(axis=1))
+        if len(broken):
+            clean = rows.copy()
+            clean[broken] = 0.0
         if self._forecaster:
             clean = self._forecaster.extend(clean)
-        padded = np.zeros((max(len(rows), LEAST_ROWS), clean.shape[1]), np.float32)
-        padded[: len(rows)] = clean
+        padded = np.ascontiguousarray(clean)
+        if len(rows) < LEAST_ROWS:
+            padded = np.zeros((LEAST_ROWS, clean.shape[1]), np.float32)
+            padded[: len(rows)] = clean
         raw = self._session.run([OUTPUT], {INPUT: padded})[0][: len(rows)]
-        action = np.round(np.clip(raw.astype(np.float64), -1.0, 1.0), DECIMALS) + 0.0  # no -0.0
-        action[~finite] = np.nan
+        held = np.minimum(np.maximum(raw.astype(np.float64), -1.0), 1.0)
+        action = np.round(held, DECIMALS) + 0.0  # no -0.0
+        action[np.asarray(broken, np.intp)] = np.nan
         return np.asarray(action)
 
     def outside(self, observation: NDArray[np.float32]) -> NDArray[np.float64]:
         """(N, F) -> (N,) share of features outside their envelope, margin included; unknown numbers are outside."""
         rows = self._rows(observation)
         inside = (rows >= self._low) & (rows <= self._high)
-        return np.asarray(1.0 - inside.mean(axis=1))
+        return np.asarray(1.0 - np.count_nonzero(inside, axis=1) / inside.shape[1])
 
     def within(self, observation: NDArray[np.float32]) -> NDArray[np.bool_]:
         """(N, F) -> (N,) whether training saw rows like this: at most OUTSIDE_MAX of the features are outside."""
-        finite = np.isfinite(self._rows(observation)).all(axis=1)
-        return np.asarray(finite & (self.outside(observation) <= OUTSIDE_MAX))
+        finite, near = np.isfinite(self._rows(observation)), self.outside(observation) <= OUTSIDE_MAX
+        return np.asarray(near if finite.all() else near & finite.all(axis=1))
 
     def _rows(self, observation: NDArray[np.float32]) -> NDArray[np.float32]:
         rows = np.asarray(observation, np.float32)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from envs.errors import InputError
 from policies.bundle import Bundle, check_fits, read_bundle
-from policies.family import VARIANTS
+from policies.family import CONSTANTS, MEMBERS, VARIANTS
 from policies.manifest import MANIFEST_FILE, FeatureLike
 
 
@@ -30,9 +30,10 @@ def check(bundle: Bundle) -> None:
         features = [*features, *FORECAST]
     check_fits(bundle, features=features, actions=actions)
     prior = bundle.manifest.prior
-    if prior is not None and tuple(prior.variants) != VARIANTS:
-        mend = f"this Trimtab chooses among {len(VARIANTS)} variants of other values; train again"
-        raise InputError(f"{bundle.source}/{MANIFEST_FILE}", "prior.variants", len(prior.variants), mend)
+    if prior is not None and (tuple(prior.variants), tuple(prior.constants)) != (VARIANTS, CONSTANTS):
+        mend = f"this Trimtab chooses among {MEMBERS} variants and constants of other values; train again"
+        found = len(prior.variants) + len(prior.constants)
+        raise InputError(f"{bundle.source}/{MANIFEST_FILE}", "prior", found, mend)
 
 
 def load(folder: Path) -> Bundle:

@@ -49,7 +49,7 @@ def _prose(text: str) -> str:
     lines: list[str] = []
     code = False
     for line in inspect.cleandoc(text).splitlines():
-        plain = line.strip().replace("[bold]", "").replace("[/bold]", "")
+        plain = line.strip().replace("\\[", "[").replace("[bold]", "").replace("[/bold]", "")
         example = line.startswith("    ") or plain.startswith("trimtab ")
         if example != code:
             lines += ["```"] if code or not lines or not lines[-1] else ["", "```"]

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from optimizer import cli
+from optimizer.cell_store import free_output, latest_output
 
 GOOD = """\
 name: small
@@ -341,9 +342,51 @@ def test_output_that_is_there_or_cannot_be_written_is_refused(trimtab: Run, fold
 
 def test_what_a_whatif_cannot_run_is_refused(trimtab: Run, folder: Path) -> None:
     good = folder / "good.yaml"
-    refused(trimtab, folder, "whatif", good, "--stacks", "hpa-defualt", words=("hpa-defualt", '"hpa-default"'))
+    refused(
+        trimtab, folder, "whatif", good, "--stacks", "hpa-defualt", words=("--stacks: 'hpa-defualt'", '"hpa-default"')
+    )
     refused(trimtab, folder, "whatif", good, "--days", "0", words=("days", "0"))
     refused(trimtab, folder, "whatif", "webshp", words=("webshp", '"webshop"'))
+
+
+def test_what_an_evaluation_cannot_do_is_refused_before_it_runs(trimtab: Run, folder: Path) -> None:
+    ask = ("evaluate", "--policies", "hpa-default", "--suite", folder / "good.yaml")
+    refused(trimtab, folder, *ask, "--json", folder, words=("--json", "is a folder"))
+    refused(trimtab, folder, *ask, "--sweep", "100000", words=("--sweep", "100000", "2 to 200"))
+    history = ("tune", "--from-history", folder / "load.csv", "--scenario", "webshop")
+    refused(trimtab, folder, *history, words=("load.csv", "storefront", "the history is of web"))
+
+
+def test_where_training_cannot_write_it_does_not_begin(trimtab: Run, folder: Path) -> None:
+    pytest.importorskip("stable_baselines3", reason="training needs the extra `train`")
+    for place in (folder / "load.csv", folder / "load.csv" / "run", "/proc/run"):
+        ask = ("train", "--preset", "quick", "--no-track", "--out", place)
+        refused(trimtab, folder, *ask, words=("--out", str(place), "give another"))
+        refused(trimtab, folder, *ask, "--seeds", "2", words=("--out", str(place), "give another"))
+    refused(trimtab, folder, "train", "--preset", "quik", words=("CONFIG", "no such file", '"quick"'))
+
+
+def test_a_file_where_results_would_go_by_default_is_passed_over(
+    trimtab: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "whatif-toy").write_text("mine")
+    assert free_output("toy", Path()) == Path("whatif-toy-2")
+    assert latest_output("toy", Path()) == Path("whatif-toy")
+    refused(trimtab, tmp_path, "whatif", "toy", "--resume", words=("whatif-toy", "a file of that name exists"))
+
+
+@pytest.mark.parametrize("command", ["whatif", "tune", "evaluate", "train", "calibrate", "policy"])
+def test_help_shows_brackets_and_breaks_no_paragraph(
+    trimtab: Run, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    _, out, _ = trimtab(command, "--help")
+    lines = [line.strip() for line in out.splitlines()]
+    if command == "whatif":
+        assert "instance_types=[m7i.xlarge],[c7i.xlarge]'" in out
+        assert any(line.startswith("Runs every stack") and line.endswith("compared with.") for line in lines)
+    assert not [line for line in lines if line.startswith("Example") and line.endswith((",", "and"))]
 
 
 def test_the_installed_process_ends_with_code_two(folder: Path) -> None:

@@ -54,24 +54,35 @@ def takes(name: str, w: Workload) -> bool:
 @given(pods)
 def test_every_pod_that_had_a_machine_still_has_one_and_a_choice_is_left(workloads: list[Workload]) -> None:
     cluster = a_cluster(*workloads)
-    kept = types_for(cluster, cluster.node_pools[0])
+    kept = many(cluster)
     assert list(kept) == [name for name in TYPES if name in kept]
     assert len(kept) >= min(AT_LEAST, len(TYPES))
     for w in workloads:
         assert not any(takes(name, w) for name in TYPES) or any(takes(name, w) for name in kept)
 
 
+def many(cluster: ClusterSpec, of_each: float = 100.0) -> tuple[str, ...]:
+    return types_for(cluster, cluster.node_pools[0], np.full(len(cluster.workloads), of_each))
+
+
 def test_small_machines_go_where_daemonsets_and_system_eat_them_up() -> None:
     cluster = a_cluster(a_pod("web", 0.4, 0.8), types=("m7i.large", "m7i.xlarge", "m7i.2xlarge", "c7i.xlarge"))
-    assert types_for(cluster, cluster.node_pools[0]) == ("m7i.xlarge", "m7i.2xlarge", "c7i.xlarge")
+    assert many(cluster) == ("m7i.xlarge", "m7i.2xlarge", "c7i.xlarge")
+
+
+def test_a_handful_of_pods_keeps_the_small_machines() -> None:
+    """The last machine is half empty, and where one or two are enough that is what counts."""
+    cluster = a_cluster(a_pod("web", 0.4, 0.8), types=("m7i.large", "m7i.xlarge", "m7i.2xlarge", "c7i.xlarge"))
+    assert all("m7i.large" in many(cluster, pods) for pods in (1.0, 3.0, 10.0))
+    assert "m7i.large" not in many(cluster, 20.0)
 
 
 def test_pods_that_ask_for_memory_keep_the_machines_that_have_it() -> None:
     cluster = a_cluster(a_pod("cache", 0.2, 4.0))
     pool = cluster.node_pools[0]
-    cost = {m.name: usd_per_core(m, pool, cluster.workloads) for m in MACHINES}
+    cost = {m.name: usd_per_core(m, pool, cluster.workloads, [100.0]) for m in MACHINES}
     assert min(cost, key=lambda name: cost[name]).startswith(("r7i", "m7i"))
-    assert min(cost, key=lambda name: cost[name]) in types_for(cluster, pool)
+    assert min(cost, key=lambda name: cost[name]) in many(cluster)
 
 
 def test_a_pod_that_asks_for_a_machine_by_its_label_keeps_it() -> None:
@@ -80,13 +91,13 @@ def test_a_pod_that_asks_for_a_machine_by_its_label_keeps_it() -> None:
     types = ("m7i.large", "m7i.xlarge", "m7i.2xlarge", "c7i.xlarge")
     for picky, there in (({}, False), ({"node_selector": selector}, True)):
         cluster = a_cluster(a_pod("web", 0.4, 0.8), a_pod("old", 0.4, 0.8, **picky), types=types)
-        assert ("m7i.large" in types_for(cluster, cluster.node_pools[0])) is there
+        assert ("m7i.large" in many(cluster)) is there
 
 
 def test_of_three_types_two_stay_and_of_two_both() -> None:
     for types, left in ((("m7i.large", "m7i.xlarge", "m7i.2xlarge"), 2), (("m7i.large", "m7i.2xlarge"), 2)):
         cluster = a_cluster(a_pod("web", 1.2, 2.4), types=types)
-        assert len(types_for(cluster, cluster.node_pools[0])) == left
+        assert len(many(cluster)) == left
 
 
 def test_a_what_if_has_the_machines_of_the_pools_as_they_are_set(tmp_path: Path) -> None:
@@ -101,7 +112,7 @@ def test_a_what_if_has_the_machines_of_the_pools_as_they_are_set(tmp_path: Path)
 
 def test_a_pool_that_no_pod_may_use_is_left_alone() -> None:
     cluster = a_cluster(a_pod("web", 0.4, 0.8), taints=(Taint("gpu", "yes", "NoSchedule"),))
-    assert types_for(cluster, cluster.node_pools[0]) == TYPES
+    assert many(cluster) == TYPES
 
 
 def test_the_dearer_a_bad_request_the_longer_a_node_is_kept() -> None:

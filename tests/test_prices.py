@@ -20,8 +20,9 @@ from typer.testing import CliRunner
 from envs.allocatable import allocatable
 from envs.discounts import Discount, bill_with_commitment
 from envs.errors import InputError
+from envs.price_file import load_book
 from envs.price_tables import DATA_DIR, providers
-from envs.prices import PriceBook, load_book
+from envs.prices import PriceBook
 from optimizer.cli import app
 
 BOOKS = {name: PriceBook.load(name) for name in ("aws", "azure", "gcp")}

@@ -67,8 +67,8 @@ def test_wide_csv(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        gzip.compress(WIDE.encode()),
-        gzip.compress(WIDE[:20].encode()) + gzip.compress(WIDE[20:].encode()),
+        gzip.compress(WIDE.encode(), mtime=0),
+        gzip.compress(WIDE[:20].encode(), mtime=0) + gzip.compress(WIDE[20:].encode(), mtime=0),
         b"\xef\xbb\xbf" + WIDE.encode(),
         WIDE.replace("\n", "\r\n").encode(),
         WIDE.replace(",", ";").encode(),
@@ -227,8 +227,8 @@ def test_bad_text_is_refused_with_its_line_value_and_mend(tmp_path: Path, text: 
         (b"time,web\n0,1\n60,2\0\n", "line 3"),
         (WIDE.encode("utf-16"), "UTF-16"),
         (b"\x28\xb5\x2f\xfd garbage", "zstd"),
-        (gzip.compress(WIDE.encode())[:-12], "cut or damaged"),
-        (gzip.compress(WIDE.encode()) + b"tail", "cut or damaged"),
+        (gzip.compress(WIDE.encode(), mtime=0)[:-12], "cut or damaged"),
+        (gzip.compress(WIDE.encode(), mtime=0) + b"tail", "cut or damaged"),
         (b"\x1f\x8b" + b"\0" * 40, "cut or damaged"),
         (b"PAR1" + b"\0" * 100 + b"PAR1", "cut or damaged"),
         (b"PAR1", "cut or damaged"),
@@ -248,14 +248,14 @@ def test_zip_archives_and_bombs_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_gzip_bomb_stops_at_the_ratio(tmp_path: Path) -> None:
-    bomb = gzip.compress(b"time,web\n" + b"0,0\n" * 10_000_000)
+    bomb = gzip.compress(b"time,web\n" + b"0,0\n" * 10_000_000, mtime=0)
     assert "at most 100 are accepted" in refusal(tmp_path, bomb)
 
 
 def test_unpacked_text_stops_at_the_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trace_csv, "MAX_BYTES", 2 * trace_table.MIB)
     text = b"time,web\n" + b"".join(b"%d,%d\n" % (i, i * 7919 % 1000) for i in range(400_000))
-    assert "MiB unpacked" in refusal(tmp_path, gzip.compress(text, 1))
+    assert "MiB unpacked" in refusal(tmp_path, gzip.compress(text, 1, mtime=0))
     assert "at most 2 MiB" in refusal(tmp_path, text)
 
 
@@ -402,7 +402,7 @@ def test_wide_csv_round_trip(
     time, columns = load
     rows = [["time", *columns], *([str(x) for x in row] for row in zip(time, *columns.values(), strict=True))]
     data = "\n".join(delimiter.join(row) for row in rows).encode()
-    trace = read(tmp_path, gzip.compress(data) if packed else data, max_gap_s=1e6)
+    trace = read(tmp_path, gzip.compress(data, mtime=0) if packed else data, max_gap_s=1e6)
     assert trace.time_s.tolist() == time
     assert {name: values.tolist() for name, values in trace.columns.items()} == columns
 
@@ -443,7 +443,7 @@ def test_samples_left_out_are_bridged_by_the_line_and_accounted_for(
 def test_mutated_files_give_a_sound_trace_or_an_input_error(tmp_path: Path, data: st.DataObject) -> None:
     parquet_bytes = parquet(tmp_path / "seed.parquet", time=[0, 60, 120], web=[1.0, 2.0, 3.0]).read_bytes()
     long = b"time,series,value\n0,a,1\n0,b,2\n60,a,3\n60,b,4\n"
-    seeds = [WIDE.encode(), long, gzip.compress(WIDE.encode()), parquet_bytes]
+    seeds = [WIDE.encode(), long, gzip.compress(WIDE.encode(), mtime=0), parquet_bytes]
     content = bytearray(data.draw(st.sampled_from(seeds)))
     for _ in range(data.draw(st.integers(1, 6))):
         at = data.draw(st.integers(0, len(content)))

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -59,6 +56,7 @@ then tables and a picture of them all. --resume does what is missing, after Ctrl
 
     trimtab train --preset quick --seeds 10 --set ppo.learning_rate=3e-4,1e-3 --out out/rates
 """
+STOPPING = "stopping at the next update; Ctrl-C again stops at once"
 NEEDS = ("torch", "stable_baselines3", "mlflow", "onnx", "onnxscript")
 
 
@@ -137,12 +135,13 @@ def train_many(
 
 
 def run(config: TrainConfig, place: Path, preset: str, *, track: bool) -> Trained:
-    """Train with a progress bar and a tracker; Ctrl-C ends the run at its next update."""
+    """Train with a progress bar and a tracker; Ctrl-C ends the run at its next update or step."""
+    from envs.executor import asked_to_stop
     from training.progress import TrainBar
     from training.stage_plan import all_rows
     from training.tracked import train_tracked
 
-    with TrainBar(sys.stderr, all_rows(config)) as bar, asked_to_stop() as stop:
+    with TrainBar(sys.stderr, all_rows(config)) as bar, asked_to_stop(lambda: bar.say(STOPPING)) as stop:
         try:
             return train_tracked(config, place, preset, track=track, report=bar, say=bar.say, stop=stop)
         except KeyboardInterrupt:
@@ -151,8 +150,8 @@ def run(config: TrainConfig, place: Path, preset: str, *, track: bool) -> Traine
 
 
 def sweep(place: Path, members: list[Member], preset: str, *, workers: int | None, resume: bool, track: bool) -> Swept:
-    """Train all members with one progress bar; Ctrl-C ends those that run at their next update."""
-    from training.executor import available_cores, pick_executor
+    """Train all members with one progress bar; Ctrl-C ends those in work at their next update or step."""
+    from envs.executor import asked_to_stop, available_cores, pick_executor
     from training.sweep_console import SweepBar
     from training.sweep_run import check_sweep, run_sweep, threads_each
     from training.train import finished
@@ -161,32 +160,17 @@ def sweep(place: Path, members: list[Member], preset: str, *, workers: int | Non
     members = [replace(m, config=threads_each(m.config, at_once)) for m in members]
     check_sweep(place, members, resume=resume)
     missing = [i for i, member in enumerate(members) if not finished(member.folder)]
-    with SweepBar(sys.stderr, members, missing) as bar, asked_to_stop() as stop:
+    with (
+        SweepBar(sys.stderr, members, missing) as bar,
+        asked_to_stop(lambda: bar.say(STOPPING)) as stop,
+        pick_executor(workers, len(missing)) as executor,
+    ):
         if len(missing) < len(members):
             bar.say(f"{len(members) - len(missing)} of {len(members)} runs are finished already")
         try:
             return run_sweep(
-                place, members, pick_executor(workers, len(missing)), preset=preset, track=track, told=bar.step,
-                ended=bar.ended, stop=stop,
+                place, members, executor, preset=preset, track=track, told=bar.step, ended=bar.ended, stop=stop
             )  # fmt: skip
         except KeyboardInterrupt:
             bar.say(f"interrupted; finished runs are in {place}; the same command with --resume goes on")
             raise
-
-
-@contextmanager
-def asked_to_stop() -> Iterator[Callable[[], bool]]:
-    """Whether Ctrl-C was pressed; pressed twice, it interrupts at once."""
-    asked = False
-
-    def ask(number: int, frame: object) -> None:
-        nonlocal asked
-        if asked:
-            raise KeyboardInterrupt
-        asked = True
-
-    before = signal.signal(signal.SIGINT, ask)
-    try:
-        yield lambda: asked
-    finally:
-        signal.signal(signal.SIGINT, before)

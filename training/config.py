@@ -197,8 +197,8 @@ def load_config(path_or_preset: str | Path, **changes: Any) -> TrainConfig:
     else:
         path = Path(path_or_preset)
         if not path.exists():
-            mend = f"is neither a file nor {did_you_mean(str(path_or_preset), PRESETS, noun='preset')}"
-            raise InputError(path, "config", str(path_or_preset), mend)
+            mend = f"there is no such file; as a preset: {did_you_mean(str(path_or_preset), PRESETS, noun='preset')}"
+            raise InputError(None, "CONFIG", str(path_or_preset), mend)
     data = read_yaml(path).data
     if not isinstance(data, dict):
         raise InputError(path, "config", type(data).__name__, "must be a mapping, such as `ppo: {rows: 4000000}`")

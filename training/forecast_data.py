@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.demand import Demand
-from envs.load_past import KEPT_MIN, LoadPast
+from envs.load_past import LoadPast
 from envs.observation import logarithm, past_columns, table
 from envs.plain import Array
-from envs.workload_batch import past_rates
+from envs.recorded_past import past_rates
 from envs.world_draw import DAY_S, Draw, LoadSource, draw_scenario
 from policies.forecast import KINDS, LONGEST_MIN, SEEN, inputs, leads_min
 
@@ -46,7 +46,7 @@ def gather_samples(
     rates = demand.arrivals(0, minutes * ticks)[0].reshape(minutes, ticks, services).sum(axis=1) / MINUTE_S
     leads = np.ceil(leads_min(np.array([w.start_delay_s for w in scenario.cluster.workloads]))).astype(int)
     past = LoadPast(services)
-    past.extend(past_rates(demand, [scenario], KEPT_MIN))
+    past.extend(past_rates(demand, [scenario]))
     parts = []
     for minute in range(minutes - round(LONGEST_MIN)):
         past.push(rates[minute])

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.branches import Branches
+from envs.executor import Stopped, never
 from envs.plain import Array
 from envs.set_point_action import ACTIONS
 from envs.vec_env import DrawnRows
@@ -50,8 +51,13 @@ class Labels:
         )
 
 
-def label_episode(core: DrawnRows, marks_min: Sequence[int], *, hold_min: int, every_min: int, seed: int) -> Labels:
-    """One episode of new worlds, branched every so many minutes while the longest mark still fits."""
+def label_episode(
+    core: DrawnRows, marks_min: Sequence[int], *, hold_min: int, every_min: int, seed: int, stop: Stopped = never
+) -> Labels:
+    """One episode of new worlds, branched every so many minutes while the longest mark still fits.
+
+    Raises KeyboardInterrupt after stop().
+    """
     core.next_worlds()
     rng = np.random.default_rng([seed, core.episode, 23])
     batch, rows = core.batch, core.rows
@@ -60,6 +66,8 @@ def label_episode(core: DrawnRows, marks_min: Sequence[int], *, hold_min: int, e
     minutes = batch.total // batch.tick_minute
     for minute in range(0, minutes - max(marks_min), batch.minutes):
         if minute % every_min == 0:
+            if stop():
+                raise KeyboardInterrupt
             seen.append(core.observe())
             cost.append(_branched(rng, branches, marks_min, hold_min))
         again = rng.random(rows) < REDRAWN * batch.minutes
@@ -89,7 +97,7 @@ def _branched(rng: np.random.Generator, branches: Branches, marks_min: Sequence[
 
 def gather(
     core: DrawnRows, folder: Path, *, episodes: int, marks_min: Sequence[int], hold_min: int, every_min: int,
-    report: Report, stop: Callable[[], bool],
+    report: Report, stop: Stopped,
 ) -> Labels:  # fmt: skip
     """The labels of so many episodes, a file each: what is there already is not simulated again.
 
@@ -103,7 +111,7 @@ def gather(
         path = folder / f"{episode:04d}.npz"
         if not path.exists():
             core.episode = episode
-            made = label_episode(core, marks_min, hold_min=hold_min, every_min=every_min, seed=core.seed)
+            made = label_episode(core, marks_min, hold_min=hold_min, every_min=every_min, seed=core.seed, stop=stop)
             aside = path.with_suffix(".new.npz")
             np.savez(aside, observation=made.observation, cost=made.cost, world=made.world)
             os.replace(aside, path)

@@ -38,10 +38,10 @@ batches, workloads without a measured request rate, services whose capacity per 
 SHA-256.
 
 **Limits**: it acts only where an observation is like its training (the envelope in the manifest), else the base
-does. On load whose minutes are noise more than trend it costs more than a tuned target at the same service
-(NASA-HTTP in the [evaluation](../../docs/learned.md)). It has met pod start delays of 8-150 s, 0.7-360 replicas
-and violation prices of 10-3,000. It knows nothing of maintenance windows or of load that only people know to
-come.
+does. On load whose minutes are noise more than trend the network alone costs more than a tuned target
+([evaluation](../../docs/learned.md)); replay then holds a constant. It has met pod start delays of 8-150 s,
+0.7-360 replicas and violation prices of 10-3,000. It knows nothing of maintenance windows or of load that only
+people know to come.
 
 ## Against the tuned base, on held-out series
 

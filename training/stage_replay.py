@@ -13,19 +13,20 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from envs.executor import Stopped, never
 from envs.observation import encode_rows
 from envs.plain import Array
 from envs.replay_run import Price, ReplayRun, Rows, cheapest
-from envs.set_point_action import LONGEST_S
+from envs.set_point_action import LONGEST_S, steered_points
 from envs.setpoints import GRID, SetPoint, fleet_regret
 from envs.stack import HpaBehavior, HpaSpec, ScalingRules
 from envs.steered_replay import MINUTE_S, SteeredReplay
 from envs.workload_batch import Terms, WorkloadBatch
 from policies import replay as rule
-from policies.family import VARIANTS, prior_at, told_prices, variant_scalings
+from policies.family import FAMILY, members, prior_at
 from policies.learned import with_price
 from policies.manifest import VariantPrior
-from training.validation import Act
+from training.act import Act
 
 HOUR_MIN = 60
 BELIEFS = (0.85, 1.0, 1.15)  # about a replica's capacity, as in the stacks that ship
@@ -68,25 +69,22 @@ class Constants:
 
 
 class Variants:
-    """A network told one of six prices, on a base scaled by one of five factors."""
+    """The family: a network told one of six prices, on a base scaled by one of five factors; and constants."""
 
     def __init__(self, act: Act, batch: WorkloadBatch, beliefs: Sequence[float], prior: VariantPrior) -> None:
-        W = len(batch.workloads)
         self._act = act
         self._run = SteeredReplay(
-            act, rows_of(batch), told_prices(W), variant_scalings(), beliefs=beliefs, tick_s=batch.sim.tick_s,
-            every=batch.minutes,
+            act, rows_of(batch), FAMILY, beliefs=beliefs, tick_s=batch.sim.tick_s, every=batch.minutes
         )  # fmt: skip
-        self._points = np.array(VARIANTS)
         self.prior = prior_at(batch.prices, prior.prices, prior.log_regret)
 
     def advance(self, rates: Array) -> tuple[Array, Array]:
         return self._run.advance(rates)
 
     def step(self, batch: WorkloadBatch, chosen: NDArray[np.int64]) -> Terms:
-        told, scaling = self._points[chosen].T
-        action = self._act(with_price(encode_rows(batch.signals(), batch.spec), told))
-        return batch.step(action, told=told, scaling=scaling)
+        steer = members(chosen)
+        action = self._act(with_price(encode_rows(batch.signals(), batch.spec), steer.told))
+        return batch.hold(*steered_points(action, steer))
 
 
 def rows_of(batch: WorkloadBatch) -> list[Rows]:
@@ -105,12 +103,17 @@ def _roomy(row: Rows) -> HpaSpec:
     return replace(row.settings[0], behavior=HpaBehavior(scale_down=ScalingRules(stabilization_s=int(LONGEST_S))))
 
 
-def replayed(batch: WorkloadBatch, candidates: Candidates, *, days: float) -> Array:
-    """(N,) mean cost of a minute when replay chooses anew every hour, after `days` of measured past."""
+def replayed(batch: WorkloadBatch, candidates: Candidates, *, days: float, stop: Stopped = never) -> Array:
+    """(N,) mean cost of a minute when replay chooses anew every hour, after `days` of measured past.
+
+    Raises KeyboardInterrupt after stop().
+    """
     past = _learned(batch, candidates, None, batch.past.last(round(days * 1440)))
     total, steps, minutes = np.zeros(len(batch.workloads)), 0, 0
     chosen = rule.choose(rule.scores(rule.losses(past, batch.prices), candidates.prior))
     while not batch.done:
+        if stop():
+            raise KeyboardInterrupt
         total += candidates.step(batch, chosen).cost
         steps, minutes = steps + 1, minutes + batch.minutes
         if minutes >= HOUR_MIN:

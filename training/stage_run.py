@@ -22,7 +22,7 @@ from envs.world_draw import Draw, LoadSource
 from policies.bundle import open_session
 from policies.forecast import FORECAST, Forecaster
 from policies.manifest import VariantPrior
-from training.act import FEATURES, Extend, act_of
+from training.act import FEATURES, Act, Extend, act_of, until
 from training.actor import Actor, actor_of
 from training.config import PpoTry, TrainConfig
 from training.export import MadeForecaster
@@ -34,7 +34,7 @@ from training.stage_forecast import forecast_stage
 from training.stage_plan import checkpoint_of, label_rows, with_try
 from training.stage_replay import Candidates, Constants, Variants, replayed
 from training.stages import BASE, Cost, StageTable
-from training.validation import Act, HeldOut, idle
+from training.validation import HeldOut, idle
 
 Report = Callable[[dict[str, float], int], None]
 Say = Callable[[str], None]
@@ -79,7 +79,7 @@ class StageRun:
 
     def act(self, name: str) -> Act:
         """The network of that name as a function of the encoder's columns."""
-        return act_of(self.networks[name], self.extend)
+        return until(self.stop, act_of(self.networks[name], self.extend))
 
     def _env(self, config: TrainConfig) -> AutoscalingVecEnv:
         return make_env(config, self.loads, self._forecasts() if self.forecaster else None)
@@ -90,7 +90,7 @@ class StageRun:
         self.table.rows += rows
 
     def base(self) -> None:
-        self.table.cost(BASE, lambda: Cost(*self.table.held.roll(idle)))
+        self.table.cost(BASE, lambda: Cost(*self.table.held.roll(until(self.stop, idle))))
 
     def replay(self) -> None:
         """Constants, chosen by each service's own past."""
@@ -122,6 +122,8 @@ class StageRun:
             data = replace(data, observation=self.extend(data.observation))
         env = self._env(self.config)
         for t in chosen.tries:
+            if self.stop():
+                raise KeyboardInterrupt
             actor = actor_of(make_model(self.config, env).policy, self.features)
             mark = marks.index(round(t.horizon / 60.0))
             fit(actor, data, mark, t.method, seed=self.config.seed)
@@ -184,7 +186,8 @@ class StageRun:
 
         def roll() -> Cost:
             batch = self.table.held.batch()
-            return Cost(replayed(batch, made(batch, check.replay_beliefs), days=check.replay_days), NOTHING_SEEN)
+            chosen = made(batch, check.replay_beliefs)
+            return Cost(replayed(batch, chosen, days=check.replay_days, stop=self.stop), NOTHING_SEEN)
 
         self.table.cost(name, roll)
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from envs.errors import InputError
+from envs.executor import Executor, Stopped, Tell, available_cores
 from training.config import TrainConfig
-from training.executor import Executor, Stopped, Tell, available_cores
 from training.sweep import Member
 from training.sweep_plot import page
 from training.sweep_results import FILES, Found, Setting, by_setting, found_in, write_results
@@ -39,14 +39,6 @@ class Step:
     index: int
     rows: int
     seen: dict[str, float]
-
-
-@dataclass(frozen=True)
-class Ended:
-    """error: empty where it is finished or was called off."""
-
-    index: int
-    error: str = ""
 
 
 @dataclass(frozen=True)
@@ -84,15 +76,19 @@ def run_sweep(
 
     Raises KeyboardInterrupt after stop(), with the tables of what is finished on disk.
     """
-    place.mkdir(parents=True, exist_ok=True)
-    if not (place / FILES[0]).exists():
-        (place / FILES[0]).write_text(STARTED, encoding="utf-8")
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        if not (place / FILES[0]).exists():
+            (place / FILES[0]).write_text(STARTED, encoding="utf-8")
+    except OSError as refused:
+        mend = f"no folder can be made or written there ({refused.strerror}); give another"
+        raise InputError(None, "--out", str(place), mend) from None
     errors: dict[int, str] = {}
     with _tracker(place, members, preset) if track else nullcontext() as parent:
         tasks = [Task(i, m, preset, track) for i, m in enumerate(members) if not finished(m.folder)]
-        for end in executor.run(train_member, tasks, told, stop):
-            errors[end.index] = end.error
-            ended(end.index, found_in(members[end.index], end.error))
+        for task, error in executor.run(train_member, tasks, told, stop):
+            errors[task.index] = error
+            ended(task.index, found_in(task.member, error))
         found = [found_in(m, errors.get(i, "")) for i, m in enumerate(members)]
         swept = Swept(found, by_setting(found))
         write_results(place, swept.found, swept.settings, page(place.name, swept.found, swept.settings))
@@ -103,8 +99,9 @@ def run_sweep(
     return swept
 
 
-def train_member(task: Task, tell: Tell, stopped: Stopped) -> Ended:
-    """Train one member into its folder; what work of an Executor is."""
+def train_member(task: Task, tell: Tell, stopped: Stopped) -> str:
+    """Train one member into its folder; what work of an Executor is. What went wrong: "" where it is finished or was
+    called off."""
     member = task.member
     try:
         train_tracked(
@@ -113,13 +110,13 @@ def train_member(task: Task, tell: Tell, stopped: Stopped) -> Ended:
             report=lambda seen, rows: tell(Step(task.index, rows, seen)),
         )  # fmt: skip
     except KeyboardInterrupt:
-        return Ended(task.index)
+        return ""
     except Exception as error:  # such as weights that ran away at a large learning rate: the others go on
         text = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
         (member.folder / "error.txt").write_text(text + "\n", encoding="utf-8")
-        return Ended(task.index, text)
+        return text
     (member.folder / "error.txt").unlink(missing_ok=True)
-    return Ended(task.index)
+    return ""
 
 
 def threads_each(config: TrainConfig, workers: int) -> TrainConfig:

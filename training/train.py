@@ -23,7 +23,7 @@ from envs.plain import Array
 from envs.set_point_action import ACTIONS
 from envs.stack_file import load_stack
 from envs.world_draw import DAY_S, LoadSource, loads_in, shipped_loads
-from policies.family import VARIANTS
+from policies.family import CONSTANTS, VARIANTS
 from policies.manifest import Table, TraceUsed, VariantPrior
 from training.act import FEATURES
 from training.config import TrainConfig
@@ -143,8 +143,12 @@ def prepare(config: TrainConfig, out: Path, *, resume: bool) -> None:
     """
     check_inputs(config)
     if not holds(config, out, resume=resume):
-        out.mkdir(parents=True, exist_ok=True)
-        write_json(out / "config.json", config.model_dump(mode="json"))
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            write_json(out / "config.json", config.model_dump(mode="json"))
+        except OSError as error:
+            mend = f"no folder can be made or written there ({error.strerror}); give another"
+            raise InputError(None, "--out", str(out), mend) from None
 
 
 def check_inputs(config: TrainConfig) -> None:
@@ -182,7 +186,9 @@ def make_prior(config: TrainConfig, act: Callable[[NDArray[np.float32]], Array],
         act, loads, check.prior_prices, workloads=check.prior_workloads, days=check.prior_days, seed=config.seed,
         period_min=round(config.worlds.period / 60.0),
     )  # fmt: skip
-    return VariantPrior(prices=list(check.prior_prices), variants=list(VARIANTS), log_regret=regret)
+    return VariantPrior(
+        prices=list(check.prior_prices), variants=list(VARIANTS), constants=list(CONSTANTS), log_regret=regret
+    )
 
 
 def stage_table(judged: Judged) -> Table:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +15,8 @@ from envs.set_point_action import ACTIONS
 from envs.stack import Stack
 from envs.workload_batch import WorkloadBatch
 from envs.world_draw import Draw, LoadSource, draw_scenario
+from training.act import Act
 
-Act = Callable[[NDArray[np.float32]], Array]
 PRICES = (30.0, 100.0, 300.0, 1000.0)
 RESAMPLES = 2000
 ERROR = 0.05  # share of intervals that miss

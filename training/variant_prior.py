@@ -17,7 +17,7 @@ from envs.steered import rps_hpa
 from envs.steered_replay import MINUTE_S, SteeredReplay
 from envs.world_draw import DAY_S, Draw, LoadSource, draw_scenario
 from policies import replay as rule
-from policies.family import told_prices, variant_scalings
+from policies.family import FAMILY
 from training.replay_fleet import PRICE
 
 BASE_PRICE = 3000.0  # whose base has the longest window: room for what rows write later
@@ -46,9 +46,7 @@ def _replayed(act: Act, workloads: Sequence[Workload], minutes: Array, period_mi
     share, window = set_points(np.zeros((len(workloads), len(ACTIONS))), np.full(len(workloads), BASE_PRICE))
     stack = Stack("", replicas=HpaSpec())
     rows = [Rows(w, (rps_hpa(stack, w, share[i], window[i]),), (1.0,), PRICE) for i, w in enumerate(workloads)]
-    run = SteeredReplay(
-        act, rows, told_prices(len(rows)), variant_scalings(), beliefs=(1.0,), tick_s=15.0, every=period_min
-    )
+    run = SteeredReplay(act, rows, FAMILY, beliefs=(1.0,), tick_s=15.0, every=period_min)
     usd, bad = run.advance(minutes)
     cpu_s = np.array([w.service.cpu_s_per_request for w in workloads])
     return usd, bad, minutes.sum(axis=0) * MINUTE_S * cpu_s * PRICE.usd_per_core_h / 3600.0

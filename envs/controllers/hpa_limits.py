@@ -1,7 +1,8 @@
 """HPA v2: stabilization windows, rate limits, and the history both look at.
 
 Rules: Kubernetes 1.36 pkg/controller/podautoscaler. With `behavior` a recommendation exactly one
-window old no longer counts; without, it still does. Times are whole microseconds.
+window old no longer counts; without, it still does. Times are whole microseconds. A window's largest
+recommendation is kept up as a list of peaks (a monotonic queue), so that no sync walks through the window.
 """
 
 from __future__ import annotations
@@ -15,64 +16,77 @@ from envs.sim.jit import inner
 
 @inner
 def remember(state: Any, b: int, w: int, now_us: int, replicas: int) -> None:
-    """Add a recommendation; a full ring drops its oldest."""
-    memory, slots = state.memory[b, w], state.rec.shape[2]
-    newest = state.rec[b, w, memory.head]
-    newest.replicas = replicas
-    newest.us = now_us
-    memory.peak_window_us = -1  # the peak is not known any more, unless the caller says so
-    memory.head = memory.head + 1 if memory.head + 1 < slots else 0
+    """Add a recommendation, which is a peak until a later one is as large; a full ring drops its oldest."""
+    memory, slots, at = state.memory[b, w], state.rec.shape[2], state.memory[b, w].head
+    peaks, back = memory.peaks, at - 1 if at > 0 else slots - 1
+    if memory.n == slots and peaks > 0 and memory.first == at:
+        memory.first = state.rec[b, w, at].newer
+        peaks -= 1
+    while peaks > 0 and state.rec[b, w, back].replicas <= replicas:
+        back = state.rec[b, w, back].older
+        peaks -= 1
+    newest = state.rec[b, w, at]
+    newest.replicas, newest.us, newest.older = replicas, now_us, back
+    if peaks > 0:
+        state.rec[b, w, back].newer = at
+    else:
+        memory.first = at
+    memory.peaks = peaks + 1
+    if memory.n == 0:
+        memory.forgotten_us = now_us - 1
+    memory.head = at + 1 if at + 1 < slots else 0
     memory.n = min(memory.n + 1, slots)
 
 
 @inner
-def find_peak(state: Any, b: int, w: int, now_us: int, window_us: int) -> None:
-    """Look up the largest recommendation of the window, the newest of equals; older ones are forgotten."""
-    memory, slots = state.memory[b, w], state.rec.shape[2]
-    memory.peak, memory.peak_us, memory.peak_window_us = -1, now_us, window_us
+def largest_after(state: Any, b: int, w: int, forget_us: int, after_us: int) -> int:
+    """The largest recommendation later than after_us >= forget_us, -1 if none; up to forget_us they are forgotten."""
+    memory = state.memory[b, w]
+    while memory.peaks > 0 and state.rec[b, w, memory.first].us <= forget_us:
+        memory.first = state.rec[b, w, memory.first].newer
+        memory.peaks -= 1
+    memory.forgotten_us = max(memory.forgotten_us, forget_us)
+    if memory.peaks == 0:  # the newest is always a peak
+        memory.n = 0
+    at, peaks = memory.first, memory.peaks
+    while peaks > 0 and state.rec[b, w, at].us <= after_us:
+        at = state.rec[b, w, at].newer
+        peaks -= 1
+    return state.rec[b, w, at].replicas if peaks > 0 else -1
+
+
+@inner
+def least_after(state: Any, b: int, w: int, after_us: int, proposal: int) -> int:
+    """The least of a proposal and the recommendations later than after_us; up-windows are short, most are 0."""
+    memory, slots, least = state.memory[b, w], state.rec.shape[2], proposal
     at = memory.head
-    for held in range(memory.n):
+    for _ in range(memory.n):
         at = at - 1 if at > 0 else slots - 1
-        then = state.rec[b, w, at]
-        if then.us < now_us - window_us:
-            memory.n = held
+        if state.rec[b, w, at].us <= after_us:
             break
-        if then.replicas > memory.peak:
-            memory.peak, memory.peak_us = then.replicas, then.us
+        least = min(least, state.rec[b, w, at].replicas)
+    return least
 
 
 @inner
 def stabilize(state: Any, b: int, w: int, now_us: int, window_us: int, proposal: int) -> int:
-    """No `behavior`: the largest recommendation of the down-window, its far edge included.
-
-    The peak is kept between syncs, so that the whole window is looked at only once the peak has left it.
-    """
-    memory = state.memory[b, w]
-    if memory.peak_window_us != window_us or memory.peak_us < now_us - window_us:
-        find_peak(state, b, w, now_us, window_us)
+    """No `behavior`: the largest recommendation of the down-window, its far edge included."""
+    before_us = now_us - window_us - 1
+    largest = max(largest_after(state, b, w, before_us, before_us), proposal)
     remember(state, b, w, now_us, proposal)
-    if proposal >= memory.peak:
-        memory.peak, memory.peak_us = proposal, now_us
-    memory.peak_window_us = window_us
-    return int(memory.peak)
+    return largest
 
 
 @inner
 def stabilize_both(spec: Any, state: Any, b: int, w: int, now_us: int, current: int, proposal: int) -> int:
-    """With `behavior`: the current count moved into [least of the up-window, largest of the down-window]."""
+    """With `behavior`: the current count moved into [least of the up-window, largest of the down-window].
+
+    Windows may change between syncs. What a shorter one has left behind, a longer one does not bring back.
+    """
     up_us, down_us = now_us - spec.window_up_us, now_us - spec.window_down_us
-    memory, slots = state.memory[b, w], state.rec.shape[2]
-    least, largest, at = proposal, proposal, memory.head
-    for held in range(memory.n):
-        at = at - 1 if at > 0 else slots - 1
-        then = state.rec[b, w, at]
-        if then.us <= min(up_us, down_us):
-            memory.n = held
-            break
-        if then.us > up_us:
-            least = min(least, then.replicas)
-        if then.us > down_us:
-            largest = max(largest, then.replicas)
+    largest, least = max(largest_after(state, b, w, min(up_us, down_us), down_us), proposal), proposal
+    if up_us < now_us:
+        least = least_after(state, b, w, max(up_us, state.memory[b, w].forgotten_us), proposal)
     remember(state, b, w, now_us, proposal)
     return min(max(current, least), largest)
 

@@ -85,16 +85,21 @@ SAMPLE = np.dtype(
     align=True,
 )
 STAMPED = np.dtype([("replicas", np.int32), ("us", np.int64)], align=True)
+# older, newer: slots of the next peaks. A peak is a recommendation larger than every later one, so that the largest of
+# any window is the oldest peak in it.
+RECOMMENDATION = np.dtype(
+    [("replicas", np.int32), ("older", np.int32), ("newer", np.int32), ("us", np.int64)], align=True
+)
 MEMORY = np.dtype(
     [
         ("head", np.int32),  # slot of the next recommendation
-        ("n", np.int32),  # recommendations held; 0 = the controller has not seen this HPA yet
+        ("n", np.int32),  # recommendations in the ring; 0 = the controller has not seen this HPA yet
         ("ups", np.int32),  # scale-up events held
         ("downs", np.int32),
         ("scaled_to_zero", np.int8),  # 1 = at 0 by its own doing
-        ("peak", np.int32),  # the largest recommendation since peak_us, as long as that is inside peak_window_us
-        ("peak_us", np.int64),
-        ("peak_window_us", np.int64),  # window that the peak was looked up for; -1 = not known
+        ("first", np.int32),  # slot of the oldest peak held
+        ("peaks", np.int32),  # peaks held
+        ("forgotten_us", np.int64),  # recommendations up to then are forgotten
     ],
     align=True,
 )
@@ -121,7 +126,7 @@ class HpaState(NamedTuple):
     """Memory of the controller."""
 
     memory: Records  # (B, W) MEMORY
-    rec: Records  # (B, W, R) STAMPED recommendations, a ring, newest behind `head`
+    rec: Records  # (B, W, R) RECOMMENDATION, a ring, newest behind `head`
     event: Records  # (B, W, 2, E) STAMPED replicas added (UP) or removed (DOWN)
 
 
@@ -325,7 +330,7 @@ def empty_hpa_state(a: HpaArrays, *, shortest_sync_s: float | None = None) -> Hp
     slots = (a.room_us // step + 3).tolist()
     return HpaState(
         memory=np.zeros((b, w), MEMORY),
-        rec=np.zeros((b, w, slots[0]), STAMPED),
+        rec=np.zeros((b, w, slots[0]), RECOMMENDATION),
         event=np.zeros((b, w, 2, slots[1]), STAMPED),
     )
 

@@ -35,6 +35,9 @@ C_POOL, C_PODS, C_PLANES = range(3)
 F_BASE, F_BOOT, F_BASE_PASS, F_NOW, F_NOW_SOLVE, F_ITEM, F_ITEM_SOLVE, F_PLANES = range(8)
 BLOCK = 16  # node slots whose largest free room is kept together
 MAX_CLAIMS = 400
+SIZES, FAMILIES = 8, 8  # at most; see karpenter_bound
+# KpConfig.size: CPU of a size, least memory of a class of at least that CPU
+S_CPU, S_MEMORY, SIZE_PLANES = range(3)
 UNPLACED = -1
 NO_LIMIT = 1 << 60
 
@@ -66,6 +69,10 @@ class KpConfig(NamedTuple):
     known: BOOL  # (B, T, D) domains that some offering or node has
     pool_domain: BOOL  # (B, L, T, D)
     pool_asks: BOOL  # (B, L, T)
+    size: I8  # (B, SIZE_PLANES, SIZES) CPU sizes, rising; NO_LIMIT = no more
+    sizes_of: I8  # (B, W) sizes that a class reaches
+    family: I8  # (B, W) classes that may use the same offerings, 0 = any
+    family_has: BOOL  # (B, FAMILIES, G) offerings that a family may use
 
 
 class KpSolve(NamedTuple):

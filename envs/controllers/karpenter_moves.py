@@ -11,9 +11,11 @@ import math
 from typing import Any
 
 from envs.controllers.karpenter_balanced import BALANCE_K, approve_move
-from envs.controllers.karpenter_claims import add_item, find_start, place_items, start_pass, take_off, undo
+from envs.controllers.karpenter_bound import cannot_move, cannot_move_all, count_room
 from envs.controllers.karpenter_cost import is_empty
 from envs.controllers.karpenter_decision import DELETE, NOTHING, REPLACE, consolidation_decision
+from envs.controllers.karpenter_existing import find_start, start_pass
+from envs.controllers.karpenter_journal import take_off, undo
 from envs.controllers.karpenter_layout import (
     C_POOL,
     F_BASE,
@@ -30,6 +32,8 @@ from envs.controllers.karpenter_price import (
     launch_prices,
     same_type_ceiling,
 )
+from envs.controllers.karpenter_roll import STAYS, note_budgets, note_roll, pods_may_go
+from envs.controllers.karpenter_solve import add_item, place_items
 from envs.controllers.karpenter_state import (
     ACTION,
     COMMAND,
@@ -56,8 +60,8 @@ from envs.controllers.karpenter_state import (
     SINGLE_DONE,
     SINGLE_DONE_S,
     SINGLE_NODE,
+    UNLISTED,
 )
-from envs.controllers.karpenter_survey import STAYS, pods_may_go
 from envs.controllers.karpenter_variety import cheaper_types, insists, keeps_need
 from envs.sim.jit import inner
 from envs.sim.state import NODE_DRAINING, POD_TERMINATING
@@ -85,15 +89,22 @@ def limits_left(s: Any, b: int) -> None:
 @inner
 def add_pods_of(s: Any, b: int, n: int) -> None:
     """The pods that leave node n are to be placed elsewhere."""
-    counted = not s.kp.plain[b, -1]
-    p = s.nodes.first_pod[b, n]
+    count = note_roll(s, b, n)
+    for i in range(count):
+        _add_pod(s, b, n, s.kp_state.roll[b, n, i])
+    p = s.nodes.first_pod[b, n] if count == UNLISTED else -1
     while p >= 0:
         w = s.pods.workload[b, p]
         if s.pods.phase[b, p] != POD_TERMINATING and s.classes.drain_code[b, w] != STAYS:
-            add_item(s.kp_solve, b, w, 1)
-            if counted:
-                take_off(s.kp, s.classes, s.topology, s.nodes, s.kp_solve, b, w, n)
+            _add_pod(s, b, n, w)
         p = s.pods.next_n[b, p]
+
+
+@inner
+def _add_pod(s: Any, b: int, n: int, w: int) -> None:
+    add_item(s.kp_solve, b, w, 1)
+    if not s.kp.plain[b, -1]:
+        take_off(s.kp, s.classes, s.topology, s.nodes, s.kp_solve, b, w, n)
 
 
 @inner
@@ -231,19 +242,25 @@ def list_movable(s: Any, b: int, count: int) -> int:
     CONSTRAINED = whether budgets kept some back: from a move of many, or (a budget of 0) from any.
     """
     state, listed, constrained = s.kp_state, 0, 0
+    note_budgets(s, b)
     for pool in range(state.pool.shape[2]):
         state.pool[b, P_CURSOR, pool] = state.pool[b, P_UNDER, pool]
     for i in range(count):
+        if listed >= MOST_NODES:
+            break
         n = state.node[b, ORDER, i]
-        if listed < MOST_NODES and is_underutilized(s, b, n):
-            pool = s.groups.pool[b, s.nodes.group[b, n]]
-            if state.pool[b, P_CURSOR, pool] > 0:
+        pool = s.groups.pool[b, s.nodes.group[b, n]]
+        held_back = CONSTRAINED_MULTI | (CONSTRAINED_SINGLE if state.pool[b, P_UNDER, pool] < 1 else 0)
+        open_pool = state.pool[b, P_CURSOR, pool] > 0
+        if not open_pool and constrained | held_back == constrained:
+            continue  # whether it could go does not matter any more
+        if is_underutilized(s, b, n):
+            if open_pool:
                 state.pool[b, P_CURSOR, pool] -= 1
                 state.node[b, LIST, listed] = n
                 listed += 1
             else:
-                constrained |= CONSTRAINED_MULTI
-                constrained |= CONSTRAINED_SINGLE if state.pool[b, P_UNDER, pool] < 1 else 0
+                constrained |= held_back
     state.number[b, CONSTRAINED] = constrained
     return listed
 
@@ -285,7 +302,7 @@ def find_many(s: Any, b: int, listed: int) -> bool:
     low, high, found = 1, listed - 1, False
     while low <= high:
         middle = (low + high) // 2
-        action = evaluate(s, b, middle + 1)
+        action = NOTHING if cannot_move_all(s, b, middle + 1) else evaluate(s, b, middle + 1)
         if action != NOTHING:
             keep_command(s, b, MULTI_NODE, action, middle + 1)
             found = True
@@ -324,7 +341,9 @@ def find_one(s: Any, b: int, count: int) -> bool:
             if n < 0:
                 continue
             more = True
-            if state.pool[b, P_UNDER, pool] < 1 or is_hopeless(s, b, n) or not is_underutilized(s, b, n):
+            if state.pool[b, P_UNDER, pool] < 1 or cannot_move(s, b, n):
+                continue
+            if is_hopeless(s, b, n) or not is_underutilized(s, b, n):
                 continue
             state.node[b, LIST, 0] = n
             action = evaluate(s, b, 1)
@@ -382,6 +401,7 @@ def find_command(s: Any, b: int, count: int, now_s: float) -> bool:
     if s.kp_solve.at[b, N_CLAIMS] == 0:
         measure_cheaper(s, b)
         close_quiet(s, b, True)
+        count_room(s, b)
         if multi:
             found = find_many(s, b, listed)
             if not found:

@@ -35,11 +35,16 @@ from envs.controllers.karpenter_layout import (
     BATCH_IDLE_S,
     BATCH_MAX_S,
     EPOCH_S,
+    FAMILIES,
     FLAGS,
     HAZARD_WEIGHT,
     LOOP_S,
     NO_LIMIT,
     RELAX_MIN_VALUES,
+    S_CPU,
+    S_MEMORY,
+    SIZE_PLANES,
+    SIZES,
     SPOT_TO_SPOT,
     SPREAD,
     U_PLANES,
@@ -118,6 +123,8 @@ def pack_karpenter(
             asks[b].write(config, b)
             _write_order(config, b, cluster, classes)
             _write_twins(config, b, classes)
+            _write_sizes(config, b, classes.req[b, : len(cluster.workloads)])
+            _write_families(config, b, len(cluster.workloads))
             for index in range(len(cluster.node_pools)):
                 mine = np.flatnonzero((groups.pool[b] == index) & (groups.max_nodes[b] > 0))
                 for t in range(1, len(keys)):
@@ -171,6 +178,10 @@ def _empty_config(
         known=flags(*domains),
         pool_domain=flags(L, *domains),
         pool_asks=flags(L, domains[0]),
+        size=np.full((B, SIZE_PLANES, SIZES), NO_LIMIT, np.int64),
+        sizes_of=longs(W),
+        family=longs(W),
+        family_has=flags(FAMILIES, G),
     )
 
 
@@ -257,6 +268,28 @@ def _write_twins(config: KpConfig, b: int, classes: Classes) -> None:
     for w in range(config.twin.shape[1]):
         key = classes.req[b, w].tobytes() + config.compat[b, w].tobytes() + bytes([int(config.plain[b, w])])
         config.twin[b, w] = seen.setdefault(key, w)
+
+
+def _write_sizes(config: KpConfig, b: int, req: I8) -> None:
+    """CPU sizes to count pods by: all that there are, or SIZES of them, the smallest among them. req: (W, R)."""
+    there = np.unique(req[req[:, CPU] > 0, CPU])
+    if len(there) > SIZES:
+        there = there[np.linspace(0, len(there) - 1, SIZES).round().astype(np.int64)]
+    config.size[b, S_CPU, : len(there)] = there
+    config.size[b, S_MEMORY, : len(there)] = [req[req[:, CPU] >= cpu, MEM].min() for cpu in there]
+    config.sizes_of[b, : len(req)] = np.searchsorted(there, req[:, CPU], side="right")
+
+
+def _write_families(config: KpConfig, b: int, count: int) -> None:
+    """Classes by the offerings that they may use, with all preferences given up; the rest is family 0."""
+    config.family_has[b, 0] = True
+    seen: dict[bytes, int] = {}
+    for w in range(count):
+        may = config.compat[b, w].any(axis=0)
+        family = seen.setdefault(may.tobytes(), len(seen) + 1)
+        if family < FAMILIES:
+            config.family[b, w] = family
+            config.family_has[b, family] = may
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from envs.controllers.karpenter_layout import FAMILIES, SIZES
 from envs.sim.state import BOOL, F8, I8
 
 # KpState.clock: next provisioning (inf = none is due), first pod of its batch, next disruption loop, last loop
-# that looked at everything and found nothing to do, and likewise of multi-node and single-node consolidation alone
-PROVISION_AT, BATCH_S, LOOP_AT, NOTHING_S, MULTI_DONE_S, SINGLE_DONE_S, CLOCKS = range(7)
+# that looked at everything and found nothing to do, and likewise of multi-node and single-node consolidation alone;
+# before that no node is old enough to expire
+PROVISION_AT, BATCH_S, LOOP_AT, NOTHING_S, MULTI_DONE_S, SINGLE_DONE_S, EXPIRE_S, CLOCKS = range(8)
 # KpState.number: pending pods at the last look, kind and action of the command that waits, its nodes; whether budgets
 # kept candidates from a multi-node (1) or from any move (2); changes of the cluster state at *_DONE_S
 SEEN, COMMAND, ACTION, N_COMMAND, CONSTRAINED, MULTI_DONE, SINGLE_DONE, NUMBERS = range(8)
@@ -26,6 +28,10 @@ HOLD, HELD_BACK, ORDER, LIST, QUIET, NODE_PLANES = range(6)
 POOL_USD, POOL_COST, POOL_SCORE, POOL_VALUES = range(4)
 # KpState.pool: nodes, nodes on their way out, left to disrupt for being empty, underutilized; cursor
 P_NODES, P_LEAVING, P_EMPTY, P_UNDER, P_CURSOR, POOL_PLANES = range(6)
+# KpState.roll_of: version of the node's pods that its roll shows, their number (UNLISTED = not in the roll), family
+R_VERSION, R_PODS, R_FAMILY, ROLL_PLANES = range(4)
+UNLISTED, ANY_FAMILY = -1, 0
+ROLL = 64  # pods of a roll at most
 # KpState.done: commands carried out by kind, and those given up after the wait
 GIVEN_UP, EXPIRED, DONE = 4, 5, 6
 
@@ -52,10 +58,16 @@ class KpState(NamedTuple):
     cheaper: I8  # (B, 2, G) room for pods of whatever costs less
     refused_s: F8  # (B, G) the provider had none of an offering: it is taken as unavailable until then
     spare: I8  # (B, G) nodes above the pool's minimum, less those on their way out
+    roll_of: I8  # (B, N, ROLL_PLANES)
+    roll: I8  # (B, N, ROLL) classes of the pods that would leave a node, by rank
+    at_least: I8  # (B, N, SIZES) how many of them are of a size or more
+    may_go: BOOL  # (B, W) the workload's disruption budget allows an eviction
+    room: I8  # (B, FAMILIES, SIZES) most pods of a size or more that ready nodes have room for
+    tally: I8  # (B, FAMILIES, SIZES) of the nodes under consideration
 
 
-def empty_state(b: int, n: int, pools: int, g: int, loop_at: F8) -> KpState:
-    """No memory. loop_at (B,): first disruption loop, inf = Karpenter does not run."""
+def empty_state(b: int, w: int, n: int, pools: int, g: int, loop_at: F8) -> KpState:
+    """No memory. w: classes that Karpenter knows. loop_at (B,): first disruption loop, inf = Karpenter does not run."""
     state = KpState(
         clock=np.zeros((b, CLOCKS)),
         number=np.zeros((b, NUMBERS), np.int64),
@@ -76,10 +88,16 @@ def empty_state(b: int, n: int, pools: int, g: int, loop_at: F8) -> KpState:
         cheaper=np.zeros((b, 2, g), np.int64),
         refused_s=np.full((b, g), -np.inf),
         spare=np.zeros((b, g), np.int64),
+        roll_of=np.zeros((b, n, ROLL_PLANES), np.int64),
+        roll=np.zeros((b, n, ROLL), np.int64),
+        at_least=np.zeros((b, n, SIZES), np.int64),
+        may_go=np.zeros((b, w), np.bool_),
+        room=np.zeros((b, FAMILIES, SIZES), np.int64),
+        tally=np.zeros((b, FAMILIES, SIZES), np.int64),
     )
     state.number[:, [MULTI_DONE, SINGLE_DONE]] = -1
     state.clock[:, PROVISION_AT] = np.inf
     state.clock[:, LOOP_AT] = loop_at
-    state.clock[:, NOTHING_S] = -np.inf
+    state.clock[:, [NOTHING_S, EXPIRE_S]] = -np.inf
     state.node[:, ORDER] = np.arange(n)
     return state

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from envs.controllers.disruption import pdb_allowed
 from envs.controllers.karpenter_balanced import BALANCE_K, can_pass
 from envs.controllers.karpenter_budget import EMPTY, UNDERUTILIZED, pool_budget, under_consolidate_after
 from envs.controllers.karpenter_cost import NODE_BASE_COST, add_pod_cost, savings_ratio, sort_by_ratio
 from envs.controllers.karpenter_layout import BALANCED, EPOCH_S
+from envs.controllers.karpenter_roll import BLOCKS, STAYS
 from envs.controllers.karpenter_state import (
     COST,
     COSTED_S,
@@ -27,8 +27,6 @@ from envs.controllers.karpenter_state import (
 from envs.sim.jit import inner
 from envs.sim.state import NODE_BOOTING, NODE_DRAINING, NODE_READY, POD_TERMINATING
 
-BLOCKS, STAYS = 1, 2  # drain codes: do-not-disrupt, and pods of DaemonSets
-
 
 @inner
 def work_out_cost(s: Any, b: int, n: int, now_s: float) -> None:
@@ -44,40 +42,6 @@ def work_out_cost(s: Any, b: int, n: int, now_s: float) -> None:
     s.kp_state.node_s[b, COST, n] = cost
     s.kp_state.node_s[b, COSTED_S, n] = now_s
     s.kp_state.node[b, HELD_BACK, n] = held_back
-
-
-@inner
-def pods_may_go(s: Any, b: int, n: int) -> bool:
-    """Whether the disruption budget of every pod on node n allows an eviction now."""
-    p = s.nodes.first_pod[b, n]
-    while p >= 0:
-        w = s.pods.workload[b, p]
-        bound = s.pods.phase[b, p] != POD_TERMINATING and s.classes.pdb_kind[b, w] != 0
-        if bound and pdb_allowed(s.classes, b, w, s.flow.n_ready[b, w], s.flow.spec_replicas[b, w]) < 1:
-            return False
-        p = s.pods.next_n[b, p]
-    return True
-
-
-@inner
-def note_quiet(s: Any, b: int, n: int, now_s: float) -> None:
-    """Note whether node n is in its quiet period. consolidateAfter counts from the last pod event on the NodeClaim."""
-    quiet = False
-    if s.nodes.phase[b, n] == NODE_READY:
-        after_s = s.kp.after_s[b, s.groups.pool[b, s.nodes.group[b, n]]]
-        event_s = s.clock.claim_event_s[b, n]
-        quiet = not math.isinf(after_s) and under_consolidate_after(now_s, event_s, s.nodes.ready_s[b, n], after_s)
-    s.kp_state.node[b, QUIET, n] = 1 if quiet else 0
-
-
-@inner
-def is_candidate(s: Any, b: int, n: int, now_s: float) -> bool:
-    """Whether node n may be consolidated: ready, no pods expected, quiet for long enough, nothing that forbids it."""
-    if s.nodes.phase[b, n] != NODE_READY or s.kp_state.node_s[b, NOMINATED_UNTIL, n] > now_s:
-        return False
-    if math.isinf(s.kp.after_s[b, s.groups.pool[b, s.nodes.group[b, n]]]):
-        return False
-    return s.kp_state.node[b, HELD_BACK, n] == 0 and s.kp_state.node[b, QUIET, n] == 0
 
 
 @inner
@@ -113,19 +77,43 @@ def survey(s: Any, b: int, now_s: float) -> int:
             pool[P_LEAVING, pool_index] += 1 if phase[n] != NODE_READY else 0
     find_budgets(s, b, now_s)
     note_available(s, b, now_s)
-    count, spare = 0, s.kp_state.spare[b]
+    spare = s.kp_state.spare[b]
     for g in range(spare.shape[0]):
         spare[g] = s.clock.live_nodes[b, g] - s.groups.min_nodes[b, g]
     for n in range(hi):
         spare[max(group[n], 0)] -= 1 if phase[n] == NODE_DRAINING else 0
-    for n in range(hi):
-        s.kp_state.ratio[b, n] = -1.0
-        note_quiet(s, b, n, now_s)
-        if is_candidate(s, b, n, now_s) and spare[group[n]] > 0 and passes_filter(s, b, n):
-            spare[group[n]] -= 1
-            s.kp_state.ratio[b, n] = savings_ratio(s.groups.price[b, group[n]], node_s[COST, n])
-            count += 1
+    count = mark_candidates(s, b, now_s)
     sort_by_ratio(s.kp_state.ratio[b], s.kp_state.node[b, ORDER], hi)
+    return count
+
+
+@inner
+def mark_candidates(s: Any, b: int, now_s: float) -> int:
+    """ratio[n] of nodes that may be consolidated, -1 of others; QUIET; the number of candidates.
+
+    They are ready, no pods are expected on them, they have been quiet for long enough (consolidateAfter counts from
+    the last pod event on the NodeClaim), nothing forbids it, and the pool keeps its minimum.
+    """
+    ratio, quiet, held_back = s.kp_state.ratio[b], s.kp_state.node[b, QUIET], s.kp_state.node[b, HELD_BACK]
+    nominated_s, cost, spare = s.kp_state.node_s[b, NOMINATED_UNTIL], s.kp_state.node_s[b, COST], s.kp_state.spare[b]
+    phase, group, ready_s, event_s = s.nodes.phase[b], s.nodes.group[b], s.nodes.ready_s[b], s.clock.claim_event_s[b]
+    pool_of, price, after_s, count = s.groups.pool[b], s.groups.price[b], s.kp.after_s[b], 0
+    for n in range(s.nodes.hi[b]):
+        ratio[n], quiet[n] = -1.0, 0
+        if phase[n] != NODE_READY:
+            continue
+        g = group[n]
+        wait_s = after_s[pool_of[g]]
+        if math.isinf(wait_s):
+            continue
+        if under_consolidate_after(now_s, event_s[n], ready_s[n], wait_s):
+            quiet[n] = 1
+            continue
+        held = nominated_s[n] > now_s or held_back[n] != 0 or spare[g] <= 0
+        if not held and passes_filter(s, b, n):
+            spare[g] -= 1
+            ratio[n] = savings_ratio(price[g], cost[n])
+            count += 1
     return count
 
 

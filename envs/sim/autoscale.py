@@ -7,8 +7,8 @@ from typing import Any
 
 from envs.controllers.cluster_autoscaler import ca_loop, note_scale_up_failure
 from envs.controllers.disruption import pdb_allowed
+from envs.controllers.karpenter_roll import BLOCKS
 from envs.controllers.karpenter_state import HOLD, LOOP_AT
-from envs.controllers.karpenter_survey import BLOCKS
 from envs.sim.flow import NODES_ADDED, NODES_REMOVED, PODS_EVICTED
 from envs.sim.jit import inner
 from envs.sim.nodes import remove_node, request_node, start_drain, stop_drain

@@ -12,7 +12,7 @@ from envs.sim.cluster_sim import ClusterSim
 from envs.sim.measure import RATE_AGE_S, measure_workloads
 from envs.sim.pack_placement import GIB, split_evenly
 from envs.sim.state import CPU, MEM, NODE_BOOTING, NODE_READY
-from envs.snapshot import PoolSignals, Signal, Snapshot, WorkloadSignals, signal, unknown
+from envs.snapshot import PoolSignals, Snapshot, WorkloadSignals, signal, signals, unknown
 from envs.stack import Karpenter
 
 API_AGE_S = 1.0  # specs and counts come from a watch of the Kubernetes API
@@ -38,27 +38,26 @@ def _workloads(sim: ClusterSim, b: int, seen: NDArray[np.float64]) -> WorkloadSi
     flow = sim.arrays.flow
     rate_age_s = RATE_AGE_S + sim.arrays.faults.lag_s[b, :W]
 
-    def api(values: NDArray[np.int32]) -> Signal:
-        return signal(values[b, :W], API_AGE_S)
-
-    low, high = sim.arrays.hpa.spec["min_replicas"], sim.arrays.hpa.spec["max_replicas"]
-    target, up, down, wait_up, wait_down = sim.hpas[b].values
+    spec = sim.arrays.hpa.spec[b, :W]
+    counts = (flow.n_ready, flow.spec_replicas, flow.n_starting, flow.n_pending)
+    bounds = (spec["min_replicas"], spec["max_replicas"])
+    api = iter(signals([*(x[b, :W] for x in counts), *sim.hpas[b].values, *bounds], API_AGE_S))
     return WorkloadSignals(
         offered_rps=signal(seen[2], rate_age_s),
         cpu_per_pod=signal(seen[0], seen[4]),
         memory_per_pod_gib=signal(seen[1], seen[4]),
         error_share=signal(seen[3], rate_age_s),
-        ready=api(flow.n_ready),
-        desired=api(flow.spec_replicas),
-        starting=api(flow.n_starting),
-        pending=api(flow.n_pending),
-        hpa_target=signal(target, API_AGE_S),
-        hpa_tolerance_up=signal(up, API_AGE_S),
-        hpa_tolerance_down=signal(down, API_AGE_S),
-        hpa_stabilization_up_s=signal(wait_up, API_AGE_S),
-        hpa_stabilization_down_s=signal(wait_down, API_AGE_S),
-        hpa_min_replicas=api(low),
-        hpa_max_replicas=api(high),
+        ready=next(api),
+        desired=next(api),
+        starting=next(api),
+        pending=next(api),
+        hpa_target=next(api),
+        hpa_tolerance_up=next(api),
+        hpa_tolerance_down=next(api),
+        hpa_stabilization_up_s=next(api),
+        hpa_stabilization_down_s=next(api),
+        hpa_min_replicas=next(api),
+        hpa_max_replicas=next(api),
         buffer_replicas=unknown(W),
     )
 
@@ -84,23 +83,23 @@ def _pools(sim: ClusterSim, b: int, L: int) -> PoolSignals:
     bins = pool + L * np.arange(len(each))[:, None]
     sums = np.bincount(bins.ravel(), weights=each.ravel(), minlength=len(each) * L).reshape(len(each), L)
     ready, booting, nodes, usd, *resources = sums
-    cpu, cpu_room, memory, memory_room = (signal(x, API_AGE_S) for x in resources)
     with np.errstate(invalid="ignore"):
         price = usd / np.where(nodes > 0, nodes, np.nan)
     minimum = np.bincount(a.groups.pool[b], weights=a.groups.min_nodes[b], minlength=L)[:L]
+    api = iter(signals([ready, booting, *resources, price, minimum, a.clock.pool_max[b, :L]], API_AGE_S))
     return PoolSignals(
-        nodes_ready=signal(ready, API_AGE_S),
-        nodes_booting=signal(booting, API_AGE_S),
-        requested_cpu=cpu,
-        allocatable_cpu=cpu_room,
-        requested_memory_gib=memory,
-        allocatable_memory_gib=memory_room,
-        price_usd_per_h=signal(price, API_AGE_S),
+        nodes_ready=next(api),
+        nodes_booting=next(api),
+        requested_cpu=next(api),
+        allocatable_cpu=next(api),
+        requested_memory_gib=next(api),
+        allocatable_memory_gib=next(api),
+        price_usd_per_h=next(api),
         weight=unknown(L),
         consolidate_after_s=unknown(L),
         budget_share=unknown(L),
-        min_nodes=signal(minimum, API_AGE_S),
-        max_nodes=signal(a.clock.pool_max[b, :L], API_AGE_S),
+        min_nodes=next(api),
+        max_nodes=next(api),
     )
 
 

@@ -138,6 +138,7 @@ class Clock(NamedTuple):
     overflow: I4  # (B,) pods or nodes that found no slot: must stay 0
     pod_event_s: F8  # (B, N) when a pod last came to or left a node; NaN = never
     claim_event_s: F8  # (B, N) lastPodEventTime of its NodeClaim; NaN = never
+    pods_version: I8  # (B, N) goes up when a pod is bound to a node or told to end, and when the node is new
     ends_count: I1  # (B,) 1: a pod's end is such an event: kubelets report a terminal phase before the pod is gone
     changes: I8  # (B,) how often Karpenter's cluster state changed: a pod bound or gone, a node that is new, ready,
     # marked to go (or no longer) or gone; a pod's notice to end is none

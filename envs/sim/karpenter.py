@@ -10,9 +10,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from envs.controllers.karpenter_claims import undo
 from envs.controllers.karpenter_cost import is_empty
 from envs.controllers.karpenter_decision import REPLACE
+from envs.controllers.karpenter_journal import undo
 from envs.controllers.karpenter_layout import (
     BATCH_IDLE_S,
     BATCH_MAX_S,
@@ -27,12 +27,14 @@ from envs.controllers.karpenter_layout import (
 )
 from envs.controllers.karpenter_moves import find_command, place_waiting, still_valid
 from envs.controllers.karpenter_price import provider_choice
+from envs.controllers.karpenter_roll import note_budgets, pods_may_go
 from envs.controllers.karpenter_state import (
     ACTION,
     BATCH_S,
     COMMAND,
     COST,
     EMPTINESS,
+    EXPIRE_S,
     EXPIRED,
     GIVEN_UP,
     HOLD,
@@ -53,7 +55,7 @@ from envs.controllers.karpenter_state import (
     SINGLE_DONE,
     SINGLE_DONE_S,
 )
-from envs.controllers.karpenter_survey import note_available, pods_may_go, survey
+from envs.controllers.karpenter_survey import note_available, survey
 from envs.controllers.karpenter_variety import few_are_varied
 from envs.sim.autoscale import drain_node, pool_room
 from envs.sim.flow import NODES_ADDED
@@ -211,20 +213,25 @@ def expire(s: Any, b: int, now_s: float, row: int, tick_end_s: float) -> None:
 
     The nodes that were there at the start are of all ages, evenly (golden-ratio sequence by slot).
     """
-    start_s = s.clock.first_tick[b] * s.clock.tick_s[b]
+    if now_s < s.kp_state.clock[b, EXPIRE_S]:
+        return
+    start_s, next_s = s.clock.first_tick[b] * s.clock.tick_s[b], math.inf
+    for pool in range(s.kp.expire_s.shape[1]):
+        next_s = min(next_s, now_s + s.kp.expire_s[b, pool])  # of nodes that are still to come
     for n in range(s.nodes.hi[b]):
-        if s.nodes.phase[b, n] != NODE_READY:
-            continue
         g = s.nodes.group[b, n]
-        limit_s = s.kp.expire_s[b, s.groups.pool[b, g]]
-        if math.isinf(limit_s) or s.clock.live_nodes[b, g] <= s.groups.min_nodes[b, g]:
+        limit_s = s.kp.expire_s[b, s.groups.pool[b, max(g, 0)]]
+        if g < 0 or math.isinf(limit_s):
             continue
         age_s = now_s - s.nodes.created_s[b, n]
         if s.nodes.created_s[b, n] == start_s:
             age_s += limit_s * ((n + 1) * 0.6180339887498949 % 1.0)
-        if age_s >= limit_s:
+        next_s = min(next_s, now_s + limit_s - age_s)
+        may_go = s.nodes.phase[b, n] == NODE_READY and s.clock.live_nodes[b, g] > s.groups.min_nodes[b, g]
+        if may_go and age_s >= limit_s:
             begin_drain(s, b, n, 0, now_s, row, tick_end_s)
             s.kp_state.done[b, EXPIRED] += 1
+    s.kp_state.clock[b, EXPIRE_S] = next_s - 1.0  # a second for rounding
 
 
 @inner
@@ -248,6 +255,7 @@ def list_command(s: Any, b: int, now_s: float) -> bool:
     state, kept = s.kp_state, 0
     count, empty = state.number[b, N_COMMAND], state.number[b, COMMAND] == EMPTINESS
     plane = P_EMPTY if empty else P_UNDER
+    note_budgets(s, b)
     for i in range(count):
         n = state.command[b, i]
         ok = state.born_s[b, i] == s.nodes.created_s[b, n] and state.ratio[b, n] >= 0.0

@@ -37,6 +37,7 @@ def request_node(nodes: Any, groups: Any, clock: Any, rng: Any, b: int, g: int, 
     clock.claim_until_s[b, n] = -math.inf
     clock.pod_event_s[b, n] = math.nan
     clock.claim_event_s[b, n] = math.nan
+    clock.pods_version[b, n] += 1
     nodes.ready_s[b, n] = now_s + lognormal(rng, b, RNG_BOOT, groups.boot_mean_s[b, g], groups.boot_cv[b, g])
     nodes.ready_s[b, n] += clock.api_delay_s[b]
     clock.live_nodes[b, g] += 1

@@ -154,7 +154,7 @@ def pack(cases: Sequence[Case], *, rows: int, warmup_ticks: int) -> Sim:
         static_replicas=_static(cases, W),
         kp=kp,
         kp_solve=empty_solve(kp, *_solve_size(cases, N, P), classes.req.shape[2]),
-        kp_state=empty_state(B, N, clock.pool_max.shape[1], G, _first_loop(cases, warmup_ticks)),
+        kp_state=empty_state(B, kp.rank.shape[1], N, clock.pool_max.shape[1], G, _first_loop(cases, warmup_ticks)),
         scalers=scalers,
     )
 
@@ -346,6 +346,7 @@ def _pack_clock(
         overflow=np.zeros(B, i4),
         pod_event_s=np.full((B, N), np.nan),
         claim_event_s=np.full((B, N), np.nan),
+        pods_version=np.zeros((B, N), np.int64),
         ends_count=np.ones(B, i1),
         changes=np.zeros(B, i8),
         change_s=np.full(B, -np.inf),

@@ -146,6 +146,7 @@ def bind_pod(
     flow.n_starting[b, w] += 1
     flow.bound_in_group[b, w, nodes.group[b, n]] += 1
     _note_event(clock, b, n, pods.bound_s[b, p], True)
+    clock.pods_version[b, n] += 1
     clock.changes[b] += 1
     _activate(clock, b, p)
 
@@ -188,6 +189,7 @@ def terminate_pod(
     count_pod(topology, nodes, b, w, pods.node[b, p], -1)
     pods.gone_s[b, p] = now_s + service.grace_s[b, w]
     _note_event(clock, b, pods.node[b, p], now_s, True)
+    clock.pods_version[b, pods.node[b, p]] += 1
     _activate(clock, b, p)
 
 

@@ -8,10 +8,11 @@ from typing import Any
 from envs.controllers import (
     karpenter_balanced,
     karpenter_budget,
-    karpenter_claims,
     karpenter_cost,
     karpenter_decision,
+    karpenter_existing,
     karpenter_price,
+    karpenter_solve,
 )
 from envs.sim.jit import kernel
 
@@ -23,7 +24,7 @@ _open, _allowed = karpenter_budget.window_open, karpenter_budget.allowed_disrupt
 _pool_budget, _quiet = karpenter_budget.pool_budget, karpenter_budget.under_consolidate_after
 _launch, _cheaper = karpenter_price.launch_prices, karpenter_price.keep_cheaper
 _ceiling, _decide = karpenter_price.same_type_ceiling, karpenter_decision.consolidation_decision
-_start, _items, _place = karpenter_claims.start_pass, karpenter_claims.add_item, karpenter_claims.place_items
+_start, _items, _place = karpenter_existing.start_pass, karpenter_solve.add_item, karpenter_solve.place_items
 BASE = karpenter_cost.NODE_BASE_COST
 
 

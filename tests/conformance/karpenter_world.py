@@ -19,9 +19,12 @@ from envs.controllers.karpenter_layout import (
     AFFINITY,
     ANTI,
     ANTI_OF_OTHERS,
+    FAMILIES,
     FLAGS,
     NO_LIMIT,
     RELAX_MIN_VALUES,
+    SIZE_PLANES,
+    SIZES,
     SPREAD,
     U_PLANES,
     KpConfig,
@@ -397,6 +400,8 @@ def _config(
         twin=np.arange(W)[None], rank=rank, cost=np.ones((1, W)),
         n_steps=np.array([[len(s) - 1 for s in steps]], np.int64), compat=compat, term=term, plain=plain,
         pod_domain=pod_domain, pod_asks=pod_asks, known=known, pool_domain=pool_domain, pool_asks=pool_asks,
+        size=np.full((1, SIZE_PLANES, SIZES), NO_LIMIT, np.int64), sizes_of=np.zeros((1, W), np.int64),
+        family=np.zeros((1, W), np.int64), family_has=np.ones((1, FAMILIES, len(rows) or 1), np.bool_),
     )  # fmt: skip
 
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from envs.controllers import karpenter_claims, karpenter_price
+from envs.controllers import karpenter_existing, karpenter_price
 from envs.sim.jit import kernel
 
 _choice = karpenter_price.provider_choice
-_start_pass, _find_start = karpenter_claims.start_pass, karpenter_claims.find_start
+_start_pass, _find_start = karpenter_existing.start_pass, karpenter_existing.find_start
 
 
 @kernel

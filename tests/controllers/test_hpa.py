@@ -361,3 +361,38 @@ def test_packing_many_equals_writing_each() -> None:
             assert (one.metric[b, w][: len(specs[b][w].metrics)] == many.metric[b, w][: len(specs[b][w].metrics)]).all()
             assert (one.policy[b, w]["value"] == many.policy[b, w]["value"]).all()
             assert (one.policy[b, w]["type"] == many.policy[b, w]["type"]).all()
+
+
+@settings(max_examples=60, deadline=None)
+@given(SEEDS, st.booleans())
+def test_stabilization_walks_no_window_yet_finds_what_a_walk_would(seed: int, both: bool) -> None:
+    """Windows change from sync to sync; what a shorter one has left behind, a longer one does not bring back."""
+    rng = np.random.default_rng(seed)
+    rules = ScalingRules(stabilization_s=600)
+    metric = HpaMetric("External", "queue_length", "AverageValue", 1.0)
+    free = ScalingRules(policies=(ScalingPolicy("Pods", 1000, 15),))
+    behavior = HpaBehavior(replace(free, stabilization_s=0), replace(free, stabilization_s=600))
+    hpa = packed(
+        HpaSpec((metric,), 1, 100, behavior, tolerance=0.0), HpaSpec((metric,), behavior=HpaBehavior(rules, rules))
+    )
+    state, sample = empty_hpa_state(hpa), empty_hpa_sample(1, 1, 1)
+    kept: list[tuple[int, int]] = [(15_000_000, 10)]
+    replicas, proposal = 10, 10
+    for step in range(1, 200):
+        now_us = step * 15_000_000
+        if rng.random() < 0.3:
+            hpa.spec["window_down_us"] = rng.integers(0, 41) * 15_000_000
+            hpa.spec["window_up_us"] = rng.integers(0, 41) * 15_000_000 if both else 0
+        proposal = (
+            int(np.clip(proposal + rng.integers(-3, 3), 1, 40)) if rng.random() < 0.9 else int(rng.integers(1, 41))
+        )
+        up, down = now_us - int(hpa.spec["window_up_us"][0, 0]), now_us - int(hpa.spec["window_down_us"][0, 0])
+        kept = [(us, n) for us, n in kept if us > min(up, down)]
+        least = min([proposal, *(n for us, n in kept if us > up)])
+        largest = max([proposal, *(n for us, n in kept if us > down)])
+        kept.append((now_us, proposal))
+        sample.metric[0, 0, 0] = (True, 0, 0, 0, proposal * 1000)
+        want = min(max(replicas, least), largest)
+        got = hpa_sync(hpa, state, sample, 0, 0, now_us / 1e6, replicas, replicas)
+        assert got == want
+        replicas = got

@@ -16,7 +16,7 @@ import yaml
 
 from envs.manifest_files import parse_manifests
 from envs.manifests import draft_from_objects
-from envs.prices import load_book
+from envs.price_file import load_book
 from envs.scenario_draft import draft_from_load, draft_text
 from envs.scenario_file import GALLERY, load_scenario, scenario_from_document
 from envs.stack_file import STACKS, load_stack

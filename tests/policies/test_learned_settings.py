@@ -9,15 +9,18 @@ import numpy as np
 import pytest
 
 from envs.faults import Fault
+from envs.replay_run import ReplayRun, Rows, cheapest
 from envs.scenario import TraceDemand
-from envs.stack import Learned, Stack
+from envs.stack import HpaBehavior, HpaSpec, Learned, ScalingRules, Stack
 from envs.stack_file import load_stack
 from envs.world_draw import Draw, draw_scenario, loads_in, shipped_loads
 from optimizer import evaluate_learned, learned_stack
 from optimizer.evaluate_cases import Case
 from optimizer.evaluate_learned import one_batch, run_settings
 from optimizer.evaluate_run import JudgedFold
+from optimizer.evaluate_sweep import sweep_of
 from optimizer.learned_control import LearnedControl
+from policies.family import CONSTANTS, MEMBERS, VARIANTS
 from policies.replay import losses
 from tests.policies.test_parity import Linear
 
@@ -41,7 +44,7 @@ def settings_of(*prices: float) -> list[Stack]:
 
 def test_a_batch_of_settings_pays_what_each_pays_alone(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evaluate_learned, "bundle_of", lambda stack: None)
-    monkeypatch.setattr(evaluate_learned, "prior_of", lambda bundle: lambda prices: np.zeros((len(prices), 30)))
+    monkeypatch.setattr(evaluate_learned, "prior_of", lambda bundle: lambda prices: np.zeros((len(prices), MEMBERS)))
     monkeypatch.setattr(evaluate_learned, "Network", lambda bundle: Linear())
     stacks = settings_of(20.0, 500.0)
     assert one_batch(case, stacks)
@@ -61,6 +64,11 @@ def test_stacks_that_differ_in_more_than_the_price_are_no_batch(case: Case) -> N
     one, two = settings_of(20.0, 500.0)
     assert not one_batch(case, [one, replace(two, learned=replace(OPTIONS, burn=False))])
     assert not one_batch(case, [one, load_stack("rps-target")])
+
+
+def test_the_sweep_of_the_shipped_stack_is_one_batch(case: Case) -> None:
+    """Its own setting among them: nothing but the violation price may differ."""
+    assert one_batch(case, [point.stack for point in sweep_of(load_stack("trimtab"))])
 
 
 def test_a_case_with_broken_telemetry_is_no_batch(case: Case) -> None:
@@ -112,3 +120,42 @@ def test_a_planted_spike_changes_nothing_before_it(tmp_path: Path) -> None:
     at = 1500 - 1440
     assert calm[:at] == spike[:at]
     assert calm[at + 5 :] != spike[at + 5 :]
+
+
+def test_a_constant_of_the_family_costs_what_the_kernels_say_of_it_alone(case: Case) -> None:
+    """No network in the way: the rows of a constant are those of a replay at this set-point."""
+    control = LearnedControl(case.scenario, settings_of(100.0)[0], 5, Linear())
+    assert control.replay is not None
+    rates = np.random.default_rng(1).uniform(50.0, 400.0, (90, 2))
+    usd, bad = control.replay.run.advance(rates)
+    rows = []
+    for w in control.scenario.cluster.workloads:
+        assert isinstance(w.hpa, HpaSpec)
+        roomy = replace(w.hpa, behavior=HpaBehavior(scale_down=ScalingRules(stabilization_s=1800)))
+        price = cheapest(control.scenario.cluster, w)
+        first = float(rates[0, len(rows)])
+        rows.append(Rows(w, (roomy,) * 2 * len(CONSTANTS), OPTIONS.beliefs * len(CONSTANTS), price, first))
+    alone = ReplayRun(rows, tick_s=case.scenario.tick_s, seed=5)
+    alone.steer(*(np.tile(np.repeat(column, 2), (2, 1)) for column in np.array(CONSTANTS).T))
+    spent = alone.advance(np.repeat(rates * case.scenario.tick_s, 4, axis=0))
+    held = slice(len(VARIANTS), MEMBERS)
+    np.testing.assert_allclose(usd[:, held].reshape(spent.usd.shape), spent.usd, rtol=1e-9)
+    np.testing.assert_allclose(bad[:, held].reshape(spent.bad.shape), spent.bad, rtol=1e-9, atol=1e-12)
+
+
+def test_a_service_that_replay_holds_stays_at_its_constant_whatever_the_network_says(case: Case) -> None:
+    wanted = len(VARIANTS) + 7
+    prior = np.full((2, MEMBERS), 1e6)
+    prior[0, wanted] = prior[1, 3] = 0.0
+    control = LearnedControl(case.scenario, settings_of(100.0)[0], 5, Linear(), prior=lambda prices: prior)
+    asked: list[tuple[float, ...]] = []
+    learned_stack.rollout_under(
+        control, case.seed,
+        watch=lambda plan: asked.append((*plan.targets.hpa_target, *plan.targets.hpa_stabilization_down_s)),
+    )  # fmt: skip
+    share, window_s = CONSTANTS[7]
+    full = control.scenario.cluster.workloads[0].service.capacity_rps
+    held, moved = np.array(asked)[:, [0, 2]], np.array(asked)[:, 1]
+    assert held == pytest.approx(np.broadcast_to([share * full, window_s], held.shape))
+    assert np.ptp(moved) > 0.0
+    assert control.memory.policy["share"] == [share, None]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from optimizer import gates
 from optimizer.gates import load_evaluation
 from policies import specs
 from policies.bundle import Bundle, bundle_from
-from policies.family import VARIANTS
+from policies.family import CONSTANTS, MEMBERS, VARIANTS
 from policies.manifest import ForecasterPart, ModelFile, TraceUsed, VariantPrior, render_manifest
 from tests.policies import bundles
 
@@ -116,14 +117,17 @@ def test_parity_is_with_this_versions_encoder_decoder_and_variants(monkeypatch):
     assert passes(bundles.FEATURES, bundles.ACTIONS)
     assert not passes(bundles.FEATURES[:2], bundles.ACTIONS)
     assert not passes(bundles.FEATURES, ("share", "window"))
-    zeros = [0.0] * len(VARIANTS)
+    zeros = [0.0] * MEMBERS
     assert passes(bundles.FEATURES, bundles.ACTIONS, prior=prior(list(VARIANTS), zeros))
     assert not passes(bundles.FEATURES, bundles.ACTIONS, prior=prior(list(VARIANTS)[::-1], zeros))
-    assert not passes(bundles.FEATURES, bundles.ACTIONS, prior=prior([(1.0, 1.0)], [0.0]))
+    assert not passes(bundles.FEATURES, bundles.ACTIONS, prior=prior([(1.0, 1.0)], [0.0] * (1 + len(CONSTANTS))))
+    assert not passes(bundles.FEATURES, bundles.ACTIONS, prior=prior(list(VARIANTS), zeros[: len(VARIANTS)], []))
 
 
-def prior(variants: list[tuple[float, float]], regret: list[float]) -> VariantPrior:
-    return VariantPrior(prices=[30.0], variants=variants, log_regret=[regret])
+def prior(
+    variants: list[tuple[float, float]], regret: list[float], constants: Sequence[tuple[float, float]] = CONSTANTS
+) -> VariantPrior:
+    return VariantPrior(prices=[30.0], variants=variants, constants=list(constants), log_regret=[regret])
 
 
 def test_an_export_that_was_never_compared_does_not_pass():

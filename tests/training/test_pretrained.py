@@ -8,7 +8,7 @@ pytest.importorskip("stable_baselines3", reason="training needs the extra `train
 
 from envs.stack_file import load_stack
 from optimizer.stack_bundle import bundle_of, bundle_path
-from policies.family import VARIANTS
+from policies.family import CONSTANTS, VARIANTS
 from policies.specs import load
 from training.model_card import CARD, FOLDER, card, shipped_table
 
@@ -19,7 +19,7 @@ def test_the_stacks_run_the_bundle_that_ships() -> None:
         assert bundle_of(load_stack(name)).manifest == shipped.manifest
     assert bundle_path("pretrained") == FOLDER
     assert shipped.manifest.prior is not None
-    assert tuple(tuple(v) for v in shipped.manifest.prior.variants) == VARIANTS
+    assert (tuple(shipped.manifest.prior.variants), tuple(shipped.manifest.prior.constants)) == (VARIANTS, CONSTANTS)
 
 
 def test_its_card_is_what_it_does_now() -> None:

@@ -28,6 +28,7 @@ from training.config import TrainConfig, load_config
 from training.judge_bundle import judge_bundle
 from training.label_fit import METHODS, fit, hats, surface
 from training.labels import BASE, POINTS, SHARES, WINDOWS, Labels, _branched, gather
+from training.stage_plan import label_rows
 from training.stage_replay import Constants, replayed
 from training.stages import Cost, StageTable
 from training.train import run
@@ -235,13 +236,25 @@ def test_constants_hold_what_replay_chose() -> None:
     np.testing.assert_array_equal(np.stack([batch.share, batch.window_s], axis=1), [GRID[i * 12] for i in range(6)])
 
 
+def cut(config: TrainConfig, place: Path, *, rows: float = np.inf, said: str = "nothing") -> None:
+    """Run it until so many rows are done, or until it says so."""
+    done, lines = [0], [""]
+    with pytest.raises(KeyboardInterrupt):
+        run(
+            config, place, resume=True, report=lambda _, now: done.append(now), say=lines.append,
+            stop=lambda: max(done) >= rows or lines[-1].startswith(said),
+        )  # fmt: skip
+
+
 def test_a_killed_run_of_all_stages_goes_on_to_the_same_table_and_bundle(tmp_path: Path) -> None:
     config = TrainConfig.model_validate(TINY)
     whole = run(config, tmp_path / "whole")
-    for calls in (1, 4, 9):  # among the labels, in the first try of PPO, in the second
-        stops = iter([False] * calls + [True] * 100)
-        with pytest.raises(KeyboardInterrupt):
-            run(config, tmp_path / "cut", resume=True, stop=lambda: next(stops))  # noqa: B023
+    labels, validation = label_rows(config), tmp_path / "cut" / "validation"
+    for rows in (labels // 2, labels + 4 * 120, labels + 6 * 120 + 4 * 120):  # labels, first try of PPO, second
+        cut(config, tmp_path / "cut", rows=rows)
+    assert (validation / "ppo.npz").exists()
+    cut(config, tmp_path / "cut", said="validation: ppo-s1")
+    assert not list(validation.glob("ppo-s1*")), "it ended within the roll-out"
     resumed = run(config, tmp_path / "cut", resume=True)
     for name in ("stages.csv", "stages.json", "bundle/policy.onnx", "bundle/forecaster.onnx"):
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "cut" / name).read_bytes(), name

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from envs.errors import InputError
+from envs.executor import InProcess
 from envs.interquartile import bootstrapped, interquartile_mean
 from optimizer.cli import app
 
@@ -22,11 +23,10 @@ pytest.importorskip("stable_baselines3", reason="training needs the extra `train
 
 from training import sweep_run
 from training.config import TrainConfig
-from training.executor import InProcess
 from training.spool import Spool
 from training.sweep import Member, combinations, folder_name, members_of, settable
 from training.sweep_results import Found, by_setting, found_in
-from training.sweep_run import Ended, Step, check_sweep, run_sweep
+from training.sweep_run import Step, check_sweep, run_sweep
 from training.train import run
 from training.uploader import PARENT_TAG, Uploader
 
@@ -98,13 +98,13 @@ def trained(monkeypatch):
     """Trains nothing: what a member would leave, and which members were asked for."""
     asked: list[str] = []
 
-    def leave(task: Any, tell: Any, stopped: Any) -> Ended:
+    def leave(task: Any, tell: Any, stopped: Any) -> str:
         asked.append(task.member.label)
         if stopped():
-            return Ended(task.index)
+            return ""
         config = task.member.config
         if config.ppo.gamma == 0.5:
-            return Ended(task.index, "ValueError: the weights ran away")
+            return "ValueError: the weights ran away"
         ratio = -0.1 * config.ppo.gamma + 0.01 * config.seed
         rows = [[price, 1.0, 1.0, ratio, ratio - 0.045, ratio + 0.045] for price in (30.0, 300.0)]
         folder = task.member.folder
@@ -115,7 +115,7 @@ def trained(monkeypatch):
         lines = [f"{n},rollout/reward,{-ratio * n}" for n in (100, 200, 300)]
         (folder / "curve.csv").write_text("\n".join(["rows,name,value", *lines, "300,time/rows_per_s,9"]))
         tell(Step(task.index, config.ppo.rows, {"time/rows_per_s": 9.0}))
-        return Ended(task.index)
+        return ""
 
     monkeypatch.setattr(sweep_run, "train_member", leave)
     return asked

@@ -62,9 +62,9 @@ def test_rows_end_together_by_truncation_in_new_worlds(config: TrainConfig) -> N
 
 def test_a_killed_run_goes_on_to_the_same_bundle(config: TrainConfig, tmp_path: Path) -> None:
     whole = run(config, tmp_path / "whole")
-    stops = iter([False] * 4 + [True] * 100)
+    updates: list[int] = []
     with pytest.raises(KeyboardInterrupt):
-        run(config, tmp_path / "cut", stop=lambda: next(stops))
+        run(config, tmp_path / "cut", report=lambda _, rows: updates.append(rows), stop=lambda: len(updates) >= 4)
     assert (tmp_path / "cut" / CHECKPOINT).exists()
     resumed = run(config, tmp_path / "cut", resume=True)
     assert (resumed.bundle / "policy.onnx").read_bytes() == (whole.bundle / "policy.onnx").read_bytes()

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from envs.executor import available_cores
 from envs.objective import cheapest_core_usd_per_h, demand_usd
 from envs.rollout import rollout
 from envs.rollout_batch import rollout_batch
@@ -18,7 +19,6 @@ from envs.stack import KedaSpec
 from envs.stack_file import load_stack
 from envs.timeline import Timeline
 from optimizer.cli import app
-from optimizer.executor import available_cores
 
 NAMES = ("hpa-default", "keda-zero", "forecast", "business-hours", "static-peak")
 SHORT = 0.15

@@ -16,9 +16,9 @@ from optimizer import cell_run, whatif
 from optimizer import whatif_words as words
 from optimizer.cli import app
 from optimizer.cli_whatif import command_line
+from optimizer.progress import DaysBar
 from optimizer.whatif_console import print_result
 from optimizer.whatif_json import SCHEMA, as_dict, document
-from optimizer.whatif_progress import ProgressBar
 from tests.whatif_fixtures import HOSTILE, STACKS, scenario, short, simulate
 
 
@@ -123,7 +123,7 @@ def test_command_line_leaves_out_where_and_how_fast():
 
 def test_progress_is_silent_when_not_on_a_terminal():
     stream = io.StringIO()
-    with ProgressBar(stream) as bar:
+    with DaysBar(stream) as bar:
         bar(whatif.Step(1, 4, 3.0, 12.0))
     assert stream.getvalue() == ""
     assert (bar.cells_done, bar.cells) == (1, 4)
