@@ -65,9 +65,13 @@ class LoadPast:
 
     def read(self) -> Array:
         """(n, len(PAST)) requests/s in the order of PAST, as of now; NaN where nothing was measured."""
-        lags, same = self._at(_LAGS), self._at(_SAME)
-        means = same.sum(axis=1, dtype=np.float32) / np.float32(same.shape[1])
-        return np.concatenate([lags, self._largest(), means]).T.astype(np.float64)
+        single, lags, peaks = self._at(_SINGLE), len(LAGS_MIN), len(PEAKS_MIN)
+        same = single[lags:].reshape(*_SAME.shape, -1)
+        out = np.empty((len(PAST), single.shape[1]))
+        out[:lags] = single[:lags]
+        out[lags : lags + peaks] = self._largest()
+        out[lags + peaks :] = same.sum(axis=1, dtype=np.float32) / np.float32(same.shape[1])
+        return out.T
 
     def _at(self, ago: NDArray[np.int64]) -> NDArray[np.float32]:
         """(..., n) samples of so many minutes before the newest."""
@@ -84,8 +88,8 @@ class LoadPast:
                 rows = np.array(some) % KEPT_MIN
                 self._ring[rows], self._unread[rows] = self._before(some), False
 
-    def _largest(self) -> NDArray[np.float32]:
-        """(len(PEAKS_MIN), n) maxima; each minute's are put together from shorter ones of minutes before."""
+    def _largest(self) -> list[NDArray[np.float32]]:
+        """(n,) maxima for each of PEAKS_MIN; each minute's are put together from shorter ones of minutes before."""
         now, span = self._pushed - 1, max(PEAKS_MIN)
         if self._peaked is None or now - self._peaked >= span:
             self._at(np.arange(span))
@@ -93,13 +97,15 @@ class LoadPast:
         for minute in range(self._peaked + 1, now + 1):
             shorter, width, size = self._ring, 1, KEPT_MIN
             for longer, peak in zip(self._peaks, PEAKS_MIN, strict=True):
-                rows = (minute - np.arange(0, peak, width)) % size
-                np.fmax.reduce(shorter[rows], out=longer[minute % span])
+                most = longer[minute % span]
+                most[:] = shorter[minute % size]
+                for ago in range(width, peak, width):
+                    np.fmax(most, shorter[(minute - ago) % size], out=most)
                 shorter, width, size = longer, peak, span
         self._peaked = now
-        return np.stack([longer[now % span] for longer in self._peaks])
+        return [longer[now % span] for longer in self._peaks]
 
 
-_LAGS = np.array(LAGS_MIN)
 _BACK = [back - lead for back in (DAY_MIN, WEEK_MIN) for lead in LEADS_MIN]
 _SAME = np.array(_BACK)[:, None] + np.arange(-BLUR_MIN, BLUR_MIN + 1)  # (leads, minutes around)
+_SINGLE = np.concatenate([np.array(LAGS_MIN), _SAME.ravel()])  # all minutes that are read as they are

@@ -15,7 +15,7 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from envs.base_beside import BaseBeside
-from envs.observation import AUTOSCALING, encode_rows
+from envs.observation import AUTOSCALING
 from envs.plain import Array
 from envs.set_point_action import ACTIONS
 from envs.spaces import action_box, box_of
@@ -57,7 +57,7 @@ class DrawnRows:
 
     def observe(self) -> NDArray[np.float32]:
         """(N, F) of envs.observation.AUTOSCALING."""
-        return encode_rows(self.batch.signals(), self.batch.spec)
+        return self.batch.observe()
 
     def step(self, actions: Array) -> tuple[Terms, Terms | None]:
         """(ledger terms of one period, those of the base)."""

@@ -11,11 +11,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from envs.demand import Demand
 from envs.load_ahead import LoadAhead
 from envs.load_past import LoadPast
-from envs.observation import RowSignals, RowSpec, row_spec
+from envs.observation import RowEncoder, RowSignals, RowSpec, row_spec
 from envs.plain import Array
 from envs.recorded_past import past_rates
 from envs.replay_run import cheapest
@@ -69,6 +70,7 @@ class WorkloadBatch:
         self.minutes = max(round(period_s / MINUTE_S), 1)
         self.workloads = [w for s in self.scenarios for w in s.cluster.workloads]
         self.spec = row_spec(self.workloads)
+        self._encode = RowEncoder(self.spec, prices)
         self._start()
 
     def _start(self) -> None:
@@ -123,6 +125,10 @@ class WorkloadBatch:
             window_down_s=self.window_s,
             violation_price=self.prices,
         )
+
+    def observe(self) -> NDArray[np.float32]:
+        """(N, len(AUTOSCALING)) of that, as a policy sees it."""
+        return self._encode(self.signals())
 
     def step(self, action: Array) -> Terms:
         """Set-points for the next period around each row's own base, and what it cost. action (N, 2): see

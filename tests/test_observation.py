@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from envs.cluster import ClusterSpec, NodePool, Workload
 from envs.intent import Intent
 from envs.load_past import PAST
-from envs.observation import FEATURES, encode
+from envs.observation import FEATURES, RowEncoder, RowSignals, RowSpec, encode, encode_rows
 from envs.snapshot import PoolSignals, Signal, Snapshot, WorkloadSignals, signal, unknown
 from tests.snapshots import TYPE, random_history, random_spec
 
@@ -95,3 +95,26 @@ def test_an_empty_history_is_refused() -> None:
 
 def test_the_data_sheet_names_each_column_once() -> None:
     assert len(COLUMN) == len(FEATURES)
+
+
+def random_rows(rng: np.random.Generator, n: int) -> tuple[RowSignals, RowSpec]:
+    """Some of it unknown, zero or huge."""
+
+    def column() -> np.ndarray:
+        x = rng.lognormal(0.0, 4.0, n)
+        return np.where(rng.random(n) < 0.2, rng.choice([0.0, np.nan, 1.0, 1e12], n), x)
+
+    seen = RowSignals(*(column() for _ in RowSignals._fields))
+    past = np.stack([column() for _ in PAST], axis=1)
+    price = rng.lognormal(3.0, 2.0, n)
+    spec = RowSpec(*(rng.lognormal(0.0, 2.0, n) for _ in RowSpec._fields))._replace(slo_target=rng.uniform(0.9, 1.0, n))
+    return seen._replace(past_rps=past, violation_price=price), spec
+
+
+@given(SEEDS)
+def test_an_encoder_that_remembers_its_rows_gives_the_same_bytes(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    first, spec = random_rows(rng, int(rng.integers(1, 20)))
+    encoder = RowEncoder(spec, first.violation_price)
+    for seen in (first, random_rows(rng, len(spec.slots))[0]._replace(violation_price=first.violation_price), first):
+        assert encoder(seen).tobytes() == encode_rows(seen, spec).tobytes()

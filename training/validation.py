@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.observation import encode_rows
 from envs.plain import Array
 from envs.set_point_action import ACTIONS
 from envs.stack import Stack
@@ -96,7 +95,7 @@ def judge(
 def _roll(batch: WorkloadBatch, act: Act) -> tuple[Array, NDArray[np.float32]]:
     total, steps, seen = np.zeros(len(batch.workloads)), 0, []
     while not batch.done:
-        observation = encode_rows(batch.signals(), batch.spec)
+        observation = batch.observe()
         if steps % 10 == 0:
             seen.append(observation)
         total += batch.step(act(observation)).cost
