@@ -57,6 +57,7 @@ GROUPS: dict[Group, tuple[Field, ...]] = {
     "workload": WORKLOAD_FIELDS,
     "pool": POOL_FIELDS,
 }  # together FIELDS, in this order
+NAMES: dict[Group, tuple[str, ...]] = {group: tuple(f.name for f in fields) for group, fields in GROUPS.items()}
 
 
 TABLES = "_tables"
@@ -115,17 +116,16 @@ def rows_of(holder: Any, group: Group) -> Array:
     if tables is not None:
         found: Array = tables[group]
         return found
-    return np.array([getattr(holder, f.name) for f in GROUPS[group]], np.float64)
+    return np.array([getattr(holder, name) for name in NAMES[group]], np.float64)
 
 
 def targets_of(rows: dict[Group, Array], requirements: tuple[tuple[str, ...], ...] = ()) -> Targets:
-    """Targets from `rows_of` both groups; the arrays are kept, and frozen."""
-    values: dict[str, Any] = {}
+    """Targets from `rows_of` both groups, float64 arrays of their own; they are kept, and frozen: nothing to copy."""
+    made = object.__new__(Targets)
     for group, table in rows.items():
         table.setflags(write=False)
-        values |= dict(zip((f.name for f in GROUPS[group]), table, strict=True))
-    made = Targets(**values, requirements=requirements)
-    object.__setattr__(made, TABLES, rows)  # the same numbers, for rows_of
+        made.__dict__.update(zip(NAMES[group], table, strict=True))
+    made.__dict__.update({"requirements": requirements, TABLES: rows})  # the same numbers, for rows_of
     return made
 
 
@@ -135,6 +135,14 @@ def nothing(spec: ClusterSpec) -> Targets:
     sizes = {"workload": len(spec.workloads), "pool": len(spec.node_pools)}
     empty: dict[str, Any] = {f.name: np.full(sizes[f.of], np.nan) for f in FIELDS}
     return Targets(**empty)
+
+
+def only(spec: ClusterSpec, **fields: Array) -> Targets:
+    """Leave everything as it is but for these fields of the workloads, (W,) each."""
+    rows = {group: np.full(of.low.shape, np.nan) for group, of in ranges(spec).items()}
+    for name, value in fields.items():
+        rows["workload"][NAMES["workload"].index(name)] = value
+    return targets_of(rows)
 
 
 def raw_size(spec: ClusterSpec) -> int:
@@ -190,6 +198,8 @@ class Ranges(NamedTuple):
     whole: Any  # indices of the fields that are whole numbers
     start: Array  # low on the even scale
     width: Array  # high - low on it
+    span: Array  # width; infinite where low = high
+    middle: Array  # of [0, 2]: 1; 0 where low = high
 
 
 @once_per_spec
@@ -211,7 +221,10 @@ def _ranges(spec: ClusterSpec, group: Group) -> Ranges:
     start, end = low.copy(), high.copy()
     start[log], end[log] = np.log1p(low[log]), np.log1p(high[log])
     whole = np.array([i for i, f in enumerate(fields) if f.whole], np.intp)
-    return Ranges(read_only(low), read_only(high), log, whole, read_only(start), read_only(end - start))
+    width = end - start
+    span, middle = np.where(width > 0.0, width, np.inf), np.where(width > 0.0, 1.0, 0.0)
+    low, high, start, width, span, middle = (read_only(x) for x in (low, high, start, width, span, middle))
+    return Ranges(low, high, log, whole, start, width, span, middle)
 
 
 def bounds(field: Field, spec: ClusterSpec) -> tuple[Array, Array]:
@@ -238,7 +251,8 @@ def stretch(field: Field, x: Any, spec: ClusterSpec) -> Array:
     i = GROUPS[field.of].index(field)
     of = ranges(spec)[field.of]
     here = np.zeros(int(field.scale == "log"), np.intp), np.zeros(int(field.whole), np.intp)
-    part = Ranges(of.low[i : i + 1], of.high[i : i + 1], *here, of.start[i : i + 1], of.width[i : i + 1])
+    own = slice(i, i + 1)
+    part = Ranges(of.low[own], of.high[own], *here, of.start[own], of.width[own], of.span[own], of.middle[own])
     return np.asarray(stretch_rows(np.asarray(x, np.float64)[None], part)[0])
 
 
@@ -246,9 +260,7 @@ def shrink_rows(value: Any, of: Ranges) -> Array:
     """[low, high] (fields, n) -> raw [-1, 1]; where low = high, 0."""
     y = held(value, of.low, of.high)
     y[of.log] = np.log1p(y[of.log])
-    wide = of.width > 0.0
-    at = 2.0 * (y - of.start) / np.where(wide, of.width, np.inf) - 1.0
-    return np.where(wide, at, np.where(np.isnan(y), np.nan, 0.0))
+    return 2.0 * (y - of.start) / of.span - of.middle
 
 
 def blocks(raw: Any, spec: ClusterSpec) -> tuple[Array, Array]:

@@ -202,18 +202,19 @@ class ClusterSpec:
         return [w.name for w in self.workloads].index(name)
 
 
+S = TypeVar("S")
 T = TypeVar("T")
 MOST_SPECS = 64
 
 
-def once_per_spec(work: Callable[[ClusterSpec], T]) -> Callable[[ClusterSpec], T]:
+def once_per_spec(work: Callable[[S], T]) -> Callable[[S], T]:
     """`work` done once for each specification, for every decision asks again. Known by identity: hashing a thousand
     workloads costs more than most of what is asked. MOST_SPECS are kept.
     """
-    kept: dict[int, tuple[ClusterSpec, T]] = {}
+    kept: dict[int, tuple[S, T]] = {}
 
     @wraps(work)
-    def remembered(spec: ClusterSpec) -> T:
+    def remembered(spec: S) -> T:
         found = kept.get(id(spec))
         if found is None or found[0] is not spec:
             if len(kept) >= MOST_SPECS:

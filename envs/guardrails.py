@@ -16,6 +16,7 @@ import numpy as np
 from envs.action import (
     FIELDS,
     GROUPS,
+    NAMES,
     Field,
     Group,
     Plan,
@@ -79,7 +80,7 @@ def in_force(snapshot: Snapshot, field: Field) -> Array:
 def all_in_force(snapshot: Snapshot, group: Group) -> Array:
     """(fields of the group, n) of `in_force`."""
     signals = snapshot.workloads if group == "workload" else snapshot.pools
-    value = np.array([getattr(signals, f.name).value for f in GROUPS[group]])
+    value = np.array([getattr(signals, name).value for name in NAMES[group]])
     return np.where(np.isfinite(value), value, np.nan)
 
 
@@ -90,6 +91,8 @@ def names_of(field: Field, spec: ClusterSpec) -> list[str]:
 
 def judged(name: str, before: Targets, after: Targets, spec: ClusterSpec) -> tuple[Targets, Verdict]:
     """The new targets, with a verdict that lists what differs."""
+    if after is before:
+        return after, Verdict(name, clipped=False)
     touched = ["requirements"] if before.requirements != after.requirements else []
     for group, fields in GROUPS.items():
         old, new = rows_of(before, group), rows_of(after, group)
@@ -99,6 +102,12 @@ def judged(name: str, before: Targets, after: Targets, spec: ClusterSpec) -> tup
             touched += [f"{fields[f].name} of {labels[i]}" for i in np.flatnonzero(differs[f])]
     more = f" and {len(touched) - 3} more" if len(touched) > 3 else ""
     return after, Verdict(name, bool(touched), ", ".join(touched[:3]) + more)
+
+
+def rewritten(targets: Targets, rows: dict[Group, Array], types: tuple[tuple[str, ...], ...]) -> Targets:
+    """The targets with these rows and requirements; themselves where no bit of them differs."""
+    same = all(table.tobytes() == rows_of(targets, group).tobytes() for group, table in rows.items())
+    return targets if same and types == targets.requirements else targets_of(rows, types)
 
 
 def freshness(targets: Targets, facts: Facts) -> tuple[Targets, Verdict]:
@@ -111,7 +120,7 @@ def freshness(targets: Targets, facts: Facts) -> tuple[Targets, Verdict]:
     }
     after = {group: np.where(known, rows_of(targets, group), np.nan) for group, known in seen.items()}
     types = targets.requirements if seen["pool"].all() else ()
-    return judged("freshness", targets, targets_of(after, types), facts.spec)
+    return judged("freshness", targets, rewritten(targets, after, types), facts.spec)
 
 
 def allowed_types(targets: Targets, spec: ClusterSpec) -> tuple[tuple[str, ...], ...]:
@@ -122,8 +131,7 @@ def allowed_types(targets: Targets, spec: ClusterSpec) -> tuple[tuple[str, ...],
 
 def ordered(after: Array, facts: Facts, group: Group, low: str, high: str) -> None:
     """No minimum above its maximum: a new maximum gives way; a new minimum gives way to one that stays."""
-    names = [f.name for f in GROUPS[group]]
-    i, j = names.index(low), names.index(high)
+    i, j = NAMES[group].index(low), NAMES[group].index(high)
     if np.isnan(after[i]).all() and np.isnan(after[j]).all():
         return
     floor = np.where(np.isnan(after[i]), in_force(facts.snapshot, GROUPS[group][i]), after[i])
@@ -138,7 +146,7 @@ def within_bounds(targets: Targets, facts: Facts) -> tuple[Targets, Verdict]:
     ordered(after["workload"], facts, "workload", "hpa_min_replicas", "hpa_max_replicas")
     ordered(after["pool"], facts, "pool", "min_nodes", "max_nodes")
     types = allowed_types(targets, facts.spec)
-    return judged("bounds", targets, targets_of(after, types), facts.spec)
+    return judged("bounds", targets, rewritten(targets, after, types), facts.spec)
 
 
 def step_of(field: Field, old: Array, limits: Limits) -> tuple[Array, Array]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -86,7 +87,6 @@ MOVING = (  # from minute to minute; the rest stays while a workload's specifica
     "need",
 )
 AUTOSCALING = (*MOVING, "slots", "service_cv", "slack", "start_delay", "violation_price")
-PAST_AT = slice(MOVING.index(PAST[0]), MOVING.index(PAST[-1]) + 1)
 
 
 class RowSpec(NamedTuple):
@@ -118,9 +118,6 @@ class RowSignals(NamedTuple):
     hpa_target: Array
     window_down_s: Array
     violation_price: Array  # in force for this workload
-
-
-Columns = dict[str, Any]
 
 
 def row_spec(workloads: Sequence[Workload]) -> RowSpec:
@@ -161,30 +158,27 @@ def logarithm(part: Array, whole: Array) -> Array:
     return np.asarray(np.log2(np.divide(out, floor, out=out), out=out))
 
 
-def load_columns(seen: RowSignals, spec: RowSpec) -> Columns:
-    """LOAD_PART: what the load alone says, against itself before and against a full replica."""
-    return {"need": need(seen, spec), **past_columns(seen.offered_rps, seen.past_rps)}
-
-
-def need(seen: RowSignals, spec: RowSpec) -> Array:
-    """Full replicas that the load fills, as a logarithm."""
-    return np.asarray(np.log2(1.0 + seen.offered_rps / spec.capacity_rps) / 6.0)
-
-
-def past_columns(now: Array, past: Array) -> Columns:
-    """Load (N,) against its own past (N, len(PAST)), both requests/s: now over what was, peaks over now, and what
-    followed a day and a week ago over what was then.
-    """
-    return known_past(past) | dict(zip(PAST, past_rows(now, past), strict=True))
-
-
-def known_past(past: Array) -> Columns:
-    """How far back a past (N, len(PAST)) goes."""
-    return {f"knows_{back}": np.isfinite(past[:, PAST_COLUMN[f"{back}_0"]]) for back in ("day", "week")}
+# The encoder's parts: names, and a function that gives their rows (len(names), N). One table for many features costs
+# a small batch a fraction of what an array for each would.
+KNOWS_PART = ("knows_day", "knows_week")
+NEED_PART = ("need",)
+LOAD_PART = (*PAST, *KNOWS_PART, *NEED_PART)  # what the load alone says, against itself before and a full replica
+REPLICA_PART = (
+    *("load", "errors", "ready", "starting", "pending"),
+    *("position", "target", "window_down", "one_replica"),
+)
+SERVICE_PART = ("slots", "service_cv", "slack", "start_delay", "strictness")
+PRICE_PART = ("violation_price",)
+CLUSTER_PART = (
+    *("cpu", "memory", "floor", "share", "tolerance_up", "tolerance_down", "age", "known"),
+    *("cluster_cpu", "cluster_memory", "booting", "spend"),
+)
 
 
 def past_rows(now: Array, past: Array) -> Array:
-    """(len(PAST), N), in that order, of `past_columns`."""
+    """PAST: load (N,) against its own past (N, len(PAST)), both requests/s: now over what was, peaks over now, and what
+    followed a day and a week ago over what was then.
+    """
     part, whole = np.array(past.T, order="C"), np.array(past.T, order="C")
     lags, peaks = len(LAGS_MIN), len(LAGS_MIN) + len(PEAKS_MIN)
     part[:lags], whole[lags:peaks] = now, now
@@ -194,32 +188,50 @@ def past_rows(now: Array, past: Array) -> Array:
     return logarithm(part, whole)
 
 
-def replica_columns(seen: RowSignals, spec: RowSpec) -> Columns:
+def knows_rows(past: Array) -> Array:
+    """KNOWS_PART: how far back a past (N, len(PAST)) goes."""
+    return np.isfinite(past.T[[PAST_COLUMN["day_0"], PAST_COLUMN["week_0"]]]).astype(np.float64)
+
+
+def replica_rows(seen: RowSignals, spec: RowSpec) -> Array:
     """REPLICA_PART: the replicas and their HPA, and how they bear the load."""
     desired = seen.desired
-    return {
-        "load": ratio(seen.offered_rps, seen.ready * spec.capacity_rps),
-        "errors": np.log10((seen.error_share + TINY) / (1.0 - spec.slo_target + TINY)),
-        "ready": ratio(seen.ready, desired),
-        "starting": ratio(seen.starting, desired),
-        "pending": ratio(seen.pending, desired),
-        "position": ratio(desired - spec.min_replicas, spec.max_replicas - spec.min_replicas),
-        "target": ratio(seen.hpa_target, spec.full_target),
-        "window_down": seen.window_down_s / 300.0,
-        "one_replica": ratio(1.0, desired),
-    }
+    part, whole = np.empty((2, len(REPLICA_PART), len(desired)))
+    part[0], whole[0] = seen.offered_rps, seen.ready * spec.capacity_rps
+    part[1], whole[1] = seen.error_share + TINY, 1.0 - spec.slo_target + TINY
+    part[2], part[3], part[4], part[8] = seen.ready, seen.starting, seen.pending, 1.0
+    whole[2:5] = whole[8] = desired
+    part[5], whole[5] = desired - spec.min_replicas, spec.max_replicas - spec.min_replicas
+    part[6], whole[6] = seen.hpa_target, spec.full_target
+    part[7], whole[7] = seen.window_down_s, 300.0
+    out = ratio(part, whole)
+    np.log10(out[1], out=out[1])
+    return out
 
 
-def service_columns(seen: RowSignals, spec: RowSpec) -> Columns:
+@once_per_spec
+def service_rows(spec: RowSpec) -> Array:
     """SERVICE_PART: what stays from one minute to the next."""
-    return {
-        "slots": np.log2(np.maximum(spec.slots, 1.0)) / 6.0,
-        "service_cv": spec.service_cv,
-        "slack": np.log2(np.maximum(spec.slack, 1.0)) / 4.0,
-        "start_delay": spec.start_delay_s / 60.0,
-        "strictness": -np.log10(np.maximum(1.0 - spec.slo_target, 1e-5)) / 5.0,
-        "violation_price": np.log10(np.maximum(seen.violation_price, 1.0)) / 2.0,
-    }
+    rows = (
+        np.log2(np.maximum(spec.slots, 1.0)) / 6.0,
+        spec.service_cv,
+        np.log2(np.maximum(spec.slack, 1.0)) / 4.0,
+        spec.start_delay_s / 60.0,
+        -np.log10(np.maximum(1.0 - spec.slo_target, 1e-5)) / 5.0,
+    )
+    return read_only(np.array(rows))
+
+
+Part = tuple[tuple[str, ...], Callable[[RowSignals, RowSpec], Array]]
+PARTS: tuple[Part, ...] = (
+    (PAST, lambda seen, spec: past_rows(seen.offered_rps, seen.past_rps)),
+    (KNOWS_PART, lambda seen, spec: knows_rows(seen.past_rps)),
+    (NEED_PART, lambda seen, spec: np.log2(1.0 + seen.offered_rps / spec.capacity_rps)[None] / 6.0),
+    (REPLICA_PART, replica_rows),
+    (SERVICE_PART, lambda seen, spec: service_rows(spec)),
+    (PRICE_PART, lambda seen, spec: np.log10(np.maximum(seen.violation_price, 1.0))[None] / 2.0),
+)
+ENCODED = (*(name for part, _ in PARTS for name in part), *CLUSTER_PART)
 
 
 class Known(NamedTuple):
@@ -237,34 +249,34 @@ def known(signals: WorkloadSignals | PoolSignals) -> Known:
     return Known(dict(zip(vars(signals), np.where(fresh & (value < ABSURD), value, np.nan), strict=True)), fresh)
 
 
-def cluster_columns(snapshot: Snapshot, now: Known, spec: RowSpec, intent: Intent) -> Columns:
-    """What only a whole snapshot has: resources, nodes, the signals' age. now: its workloads."""
-    desired = now.of["desired"]
-    cpu = np.nan_to_num(desired) * spec.cpu_request
-    return {
-        "cpu": ratio(now.of["cpu_per_pod"], spec.cpu_request),
-        "memory": ratio(now.of["memory_per_pod_gib"], spec.memory_request_gib),
-        "floor": ratio(now.of["hpa_min_replicas"], desired),
-        "tolerance_up": now.of["hpa_tolerance_up"],
-        "tolerance_down": now.of["hpa_tolerance_down"],
-        "share": ratio(cpu, np.full(len(cpu), cpu.sum())),
-        "age": snapshot.workloads.offered_rps.age_s / 60.0,
-        "known": now.fresh.mean(axis=0),
-        **pool_columns(snapshot, intent),
-    }
+def cluster_rows(snapshot: Snapshot, now: Known, spec: RowSpec, intent: Intent) -> Array:
+    """CLUSTER_PART: what only a whole snapshot has: resources, nodes, the signals' age. now: its workloads."""
+    seen, desired = now.of, now.of["desired"]
+    cpu = np.where(np.isnan(desired), 0.0, desired) * spec.cpu_request
+    out = np.empty((len(CLUSTER_PART), len(desired)))
+    whole = np.empty((4, len(desired)))
+    out[0], whole[0] = seen["cpu_per_pod"], spec.cpu_request
+    out[1], whole[1] = seen["memory_per_pod_gib"], spec.memory_request_gib
+    out[2], whole[2] = seen["hpa_min_replicas"], desired
+    out[3], whole[3] = cpu, cpu.sum()
+    out[:4] = ratio(out[:4], whole)
+    out[4], out[5] = seen["hpa_tolerance_up"], seen["hpa_tolerance_down"]
+    out[6] = snapshot.workloads.offered_rps.age_s / 60.0
+    out[7] = now.fresh.mean(axis=0)
+    out[8:] = pools_seen(snapshot, intent)[:, None]
+    return out
 
 
-def pool_columns(snapshot: Snapshot, intent: Intent) -> dict[str, float]:
-    """Of the whole cluster; NaN while any pool is unknown."""
+def pools_seen(snapshot: Snapshot, intent: Intent) -> Array:
+    """cluster_cpu, cluster_memory, booting and spend; NaN while any pool is unknown."""
     p = known(snapshot.pools).of
     ready, booting = p["nodes_ready"], p["nodes_booting"]
     hourly = float((ready * p["price_usd_per_h"]).sum())
     budgeted = np.isfinite(intent.budget_usd_per_h) and intent.budget_usd_per_h > 0.0
     part = np.array([p["requested_cpu"].sum(), p["requested_memory_gib"].sum(), booting.sum()])
     whole = np.array([p["allocatable_cpu"].sum(), p["allocatable_memory_gib"].sum(), (ready + booting).sum()])
-    cpu, memory, young = ratio(part, whole).tolist()
     spend = hourly / intent.budget_usd_per_h if budgeted else 0.0
-    return {"cluster_cpu": cpu, "cluster_memory": memory, "booting": young, "spend": spend}
+    return np.array([*ratio(part, whole), spend])
 
 
 def signals_of(snapshot: Snapshot, now: Known, spec: RowSpec, intent: Intent) -> RowSignals:
@@ -287,13 +299,22 @@ def _ranges(names: tuple[str, ...]) -> tuple[NDArray[np.float32], NDArray[np.flo
     return np.array(low, np.float32), np.array(high, np.float32)
 
 
-def table(columns: Columns, names: tuple[str, ...], n: int) -> NDArray[np.float32]:
-    """(n, len(names)) float32, each feature within its [low, high] (which float32 holds exactly), unknown 0."""
-    out = np.empty((len(names), n), np.float32)
+@lru_cache(maxsize=32)
+def _order(have: tuple[str, ...], names: tuple[str, ...]) -> Any:
+    """Where names are among the rows that there are."""
+    return slice(None) if have == names else np.array([have.index(name) for name in names], np.intp)
+
+
+def table(parts: Sequence[Array], have: tuple[str, ...], names: tuple[str, ...]) -> NDArray[np.float32]:
+    """(n, len(names)) float32 of parts (k, n) whose rows are called `have`: each feature within its [low, high] (which
+    float32 holds exactly), unknown 0.
+    """
+    out, at = np.empty((len(have), parts[0].shape[1]), np.float32), 0
     with np.errstate(over="ignore"):
-        for i, name in enumerate(names):
-            out[i] = columns[name]
-    return np.ascontiguousarray(_held(out, *_ranges(names)).T)
+        for part in parts:
+            out[at : at + len(part)] = part
+            at += len(part)
+    return np.ascontiguousarray(_held(out, *_ranges(have))[_order(have, names)].T)
 
 
 def _held(rows: NDArray[np.float32], low: Any, high: Any) -> NDArray[np.float32]:
@@ -302,13 +323,11 @@ def _held(rows: NDArray[np.float32], low: Any, high: Any) -> NDArray[np.float32]
     return rows
 
 
-LOAD_PART = (*PAST, "knows_day", "knows_week", "need")
-REPLICA_PART = (
-    *("load", "errors", "ready", "starting", "pending"),
-    *("position", "target", "window_down", "one_replica"),
-)
-SERVICE_PART = ("slots", "service_cv", "slack", "start_delay", "strictness", "violation_price")
-PARTS = ((LOAD_PART, load_columns), (REPLICA_PART, replica_columns), (SERVICE_PART, service_columns))
+@lru_cache(maxsize=32)
+def _parts_of(names: tuple[str, ...]) -> tuple[tuple[Part, ...], tuple[str, ...]]:
+    """The parts that names are of, and the names of all that these give."""
+    parts = tuple(part for part in PARTS if not set(part[0]).isdisjoint(names))
+    return parts, tuple(name for part, _ in parts for name in part)
 
 
 def encode_rows(seen: RowSignals, spec: RowSpec, names: tuple[str, ...] = AUTOSCALING) -> NDArray[np.float32]:
@@ -316,12 +335,16 @@ def encode_rows(seen: RowSignals, spec: RowSpec, names: tuple[str, ...] = AUTOSC
 
     Only the parts that names are of are worked out: who has many rows of one load encodes that once.
     """
-    columns: Columns = {}
+    parts, have = _parts_of(names)
     with np.errstate(invalid="ignore", divide="ignore"):
-        for part, of in PARTS:
-            if not set(part).isdisjoint(names):
-                columns |= of(seen, spec)
-    return table(columns, names, len(spec.slots))
+        return table([of(seen, spec) for _, of in parts], have, names)
+
+
+def stretches(names: tuple[str, ...]) -> tuple[tuple[slice, slice], ...]:
+    """(where it is in AUTOSCALING, where it is in names) of each stretch of names that are neighbours in both."""
+    at = [AUTOSCALING.index(name) for name in names]
+    cuts = [i for i in range(len(at) + 1) if i in (0, len(at)) or at[i] != at[i - 1] + 1]
+    return tuple((slice(at[a], at[a] + z - a), slice(a, z)) for a, z in pairwise(cuts))
 
 
 class RowEncoder:
@@ -335,16 +358,16 @@ class RowEncoder:
         self._spec, self._rows = spec, np.empty((len(AUTOSCALING), n), np.float32)
         self._rows[len(MOVING) :] = encode_rows(seen, spec, stays).T
         self._low, self._high = (np.repeat(end, n, axis=1) for end in _ranges(MOVING))
+        self._parts = [(of, stretches(part)) for part, of in _parts_of(MOVING)[0]]
 
     def __call__(self, seen: RowSignals) -> NDArray[np.float32]:
         """(N, len(AUTOSCALING)); seen: with the violation price that this was made for."""
-        rows, now, past = self._rows[: len(MOVING)], seen.offered_rps, seen.past_rps
         with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-            rows[PAST_AT] = past_rows(now, past)
-            columns = {"need": need(seen, self._spec), **known_past(past), **replica_columns(seen, self._spec)}
-            for name, column in columns.items():
-                rows[MOVING.index(name)] = column
-        _held(rows, self._low, self._high)
+            for of, places in self._parts:
+                rows = of(seen, self._spec)
+                for to, taken in places:
+                    self._rows[to] = rows[taken]
+        _held(self._rows[: len(MOVING)], self._low, self._high)
         return np.ascontiguousarray(self._rows.T)
 
 
@@ -364,7 +387,6 @@ def encode(history: Sequence[Snapshot], spec: ClusterSpec, intent: Intent) -> ND
     rows, now = _spec_rows(spec), known(history[-1].workloads)
     seen = signals_of(history[-1], now, rows, intent)
     with np.errstate(invalid="ignore", divide="ignore"):
-        columns = cluster_columns(history[-1], now, rows, intent)
-        for _, of in PARTS:
-            columns |= of(seen, rows)
-    return table(columns, ALL, len(spec.workloads))
+        parts = [of(seen, rows) for _, of in PARTS]
+        parts.append(cluster_rows(history[-1], now, rows, intent))
+        return table(parts, ENCODED, ALL)

@@ -64,9 +64,12 @@ class Steer(NamedTuple):
     window_s: Array
 
 
-def steered_points(action: Array, steer: Steer) -> tuple[Array, Array]:
-    """((N,) share, (N,) seconds): what an action (N, 2) asks for, where the row is not held."""
-    share, window = set_points(action, steer.told, steer.scaling)
+def steered_points(action: Array, steer: Steer, base: tuple[Array, Array] | None = None) -> tuple[Array, Array]:
+    """((N,) share, (N,) seconds): what an action (N, 2) asks for, where the row is not held.
+
+    base: `base_set_points` of what the rows are told, where that is known already.
+    """
+    share, window = moved(base_set_points(steer.told) if base is None else base, action, steer.scaling)
     held = ~np.isnan(steer.share)
     return np.where(held, steer.share, share), np.where(held, steer.window_s, window)
 

@@ -51,9 +51,17 @@ def signal(value: Any, age_s: Any = 0.0) -> Signal:
 
 def signals(values: Any, age_s: float) -> list[Signal]:
     """A Signal for each row of values (k, n), all of one age."""
-    table = read_only(np.array(values, np.float64))
+    table = np.array(values, np.float64)
+    table.setflags(write=False)
     ages = _ages(table.shape[1], age_s)
-    return [Signal(row, ages) for row in table]
+    return [_kept(row, ages) for row in table]
+
+
+def _kept(value: Array, age_s: Array) -> Signal:
+    """A Signal of flat float64 arrays of one length that nobody can write to: there is nothing left to check."""
+    made = object.__new__(Signal)
+    made.__dict__.update(value=value, age_s=age_s)
+    return made
 
 
 @lru_cache(maxsize=64)
@@ -125,9 +133,9 @@ class Snapshot:
         wanted = (len(self.workload_names) if self.past_rps.size else 0, len(PAST))
         object.__setattr__(self, "past_rps", read_only(self.past_rps).reshape(wanted))
         for group, names in ((self.workloads, self.workload_names), (self.pools, self.pool_names)):
-            for name, one in vars(group).items():
-                if one.value.size != len(names):
-                    raise ValueError(f"{name}: {one.value.size} values for {len(names)} names")
+            if {one.value.size for one in vars(group).values()} != {len(names)}:
+                name, one = next(pair for pair in vars(group).items() if pair[1].value.size != len(names))
+                raise ValueError(f"{name}: {one.value.size} values for {len(names)} names")
 
     def to_dict(self) -> dict[str, Any]:
         """JSON types only; `from_dict` gives the same snapshot back, bit for bit."""

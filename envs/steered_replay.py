@@ -14,8 +14,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.load_past import LoadPast
-from envs.observation import AUTOSCALING, LOAD_PART, REPLICA_PART, RowSignals, RowSpec, encode_rows, row_spec
+from envs.load_past import PAST, LoadPast
+from envs.observation import AUTOSCALING, LOAD_PART, REPLICA_PART, RowSignals, RowSpec, encode_rows, row_spec, stretches
 from envs.plain import Array
 from envs.replay_run import ReplayRun, Rows
 from envs.set_point_action import LONGEST_S, Steer, base_set_points, moved
@@ -24,9 +24,8 @@ from envs.stack import HpaBehavior, HpaSpec, ScalingRules
 MINUTE_S = 60.0
 Act = Callable[[NDArray[np.float32]], NDArray[np.float64]]
 # Where the encoder's parts go: rows of one workload share its load, and what is left does not change while it runs.
-LOAD_AT, REPLICAS_AT = (np.array([AUTOSCALING.index(name) for name in part]) for part in (LOAD_PART, REPLICA_PART))
 FIXED = tuple(name for name in AUTOSCALING if name not in (*LOAD_PART, *REPLICA_PART))
-FIXED_AT = [AUTOSCALING.index(name) for name in FIXED]
+LOAD_AT, REPLICA_AT, FIXED_AT = stretches(LOAD_PART), stretches(REPLICA_PART), stretches(FIXED)
 
 
 class SteeredReplay:
@@ -50,7 +49,7 @@ class SteeredReplay:
         self._base, self._moves = base_set_points(told), np.isnan(share)
         self._share = np.where(self._moves, self._base[0] * self._scaling, share)
         self._window_s = np.where(self._moves, self._base[1], window)
-        self._fixed = encode_rows(_unseen(len(told), violation_price=told), self._spec, FIXED).T
+        self._fixed = encode_rows(_unseen(len(told), violation_price=told), self._spec, FIXED)
         self._past = LoadPast(W)
         self._minute, self._bad, self._offered = 0, np.zeros(W * V * B), np.zeros(W)
         self._live = np.ones((W, V), np.bool_)
@@ -66,42 +65,53 @@ class SteeredReplay:
         self._base_of_rows = self._base[0][self._rows], self._base[1][self._rows]
         self._scaling_of_rows = self._scaling[self._rows]
         self._workload = self._rows // (self.shape[1] * self.shape[2])
-        self._observed = np.empty((len(AUTOSCALING), len(self._rows)), np.float32)
-        self._observed[FIXED_AT] = self._fixed[:, self._rows]
+        self._observed = np.empty((len(self._rows), len(AUTOSCALING)), np.float32)
+        for to, of in FIXED_AT:
+            self._observed[:, to] = self._fixed[self._rows, of]
 
     def advance(self, rates: Array) -> tuple[Array, Array]:
         """(minutes, W) measured requests/s, oldest first: (dollars, bad requests), each (W, V, B)."""
         usd, bad = np.zeros(self.shape), np.zeros(self.shape)
-        for row in rates:
-            minute = self._advance(row)
+        for row, load in zip(rates, self._loads(rates), strict=True):
+            minute = self._advance(row, load)
             usd += minute[0]
             bad += minute[1]
         return usd, bad
 
-    def _advance(self, rates: Array) -> tuple[Array, Array]:
+    def _loads(self, rates: Array) -> NDArray[np.float32]:
+        """(minutes, W, len(LOAD_PART)): what is encoded of the load that was measured before each minute."""
+        past = np.empty((len(rates), self.shape[0], len(PAST)))
+        for minute, row in zip(past, rates, strict=True):
+            minute[:] = self._past.read()
+            self._past.push(row)
+        before = np.concatenate([self._offered[None] / MINUTE_S, rates * MINUTE_S / MINUTE_S])[: len(rates)]
+        seen = _unseen(before.size, offered_rps=before.ravel(), past_rps=past.reshape(-1, len(PAST)))
+        spec = RowSpec(*(np.tile(column, len(rates)) for column in self._workloads))
+        return encode_rows(seen, spec, LOAD_PART).reshape(len(rates), self.shape[0], -1)
+
+    def _advance(self, rates: Array, load: NDArray[np.float32]) -> tuple[Array, Array]:
         if self._run is None:
             cases = [replace(c, first_rps=float(rps)) for c, rps in zip(self._cases, rates, strict=True)]
             self._run = ReplayRun(cases, tick_s=self._tick_s, seed=self._seed)
             self.keep(self._live)
         elif self._minute % self._every == 0 and len(self._rows):
-            share, window_s = moved(self._base_of_rows, self._act(self._encode()), self._scaling_of_rows)
+            share, window_s = moved(self._base_of_rows, self._act(self._encode(load)), self._scaling_of_rows)
             self._share[self._rows], self._window_s[self._rows] = share, window_s
         W = self.shape[0]
         self._run.steer(self._share.reshape(W, -1), self._window_s.reshape(W, -1))
         ticks = max(round(MINUTE_S / self._tick_s), 1)
         spent = self._run.advance(np.repeat(rates[None] * self._tick_s, ticks, axis=0))
         self._minute += 1
-        self._past.push(rates)
         self._bad, self._offered = spent.bad.ravel(), rates * MINUTE_S
         return spent.usd.reshape(self.shape), spent.bad.reshape(self.shape)
 
-    def _encode(self) -> NDArray[np.float32]:
-        """(rows, len(AUTOSCALING)), as `encode_rows` of whole rows; each load is encoded once."""
-        load = _unseen(self.shape[0], offered_rps=self._offered / MINUTE_S, past_rps=self._past.read())
-        of_load = encode_rows(load, self._workloads, LOAD_PART).T
-        self._observed[LOAD_AT] = np.take(of_load, self._workload, axis=1, mode="clip")  # "raise" copies once more
-        self._observed[REPLICAS_AT] = encode_rows(self._replicas(), self._spec_of_rows, REPLICA_PART).T
-        return self._observed.T
+    def _encode(self, load: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(rows, len(AUTOSCALING)), as `encode_rows` of whole rows; load: a minute of `_loads`."""
+        replicas = encode_rows(self._replicas(), self._spec_of_rows, REPLICA_PART)
+        for part, places in ((load[self._workload], LOAD_AT), (replicas, REPLICA_AT)):
+            for to, of in places:
+                self._observed[:, to] = part[:, of]
+        return self._observed
 
     def _replicas(self) -> RowSignals:
         assert self._run is not None

@@ -9,18 +9,19 @@ then not heard. Where nobody has chosen, it is told what the intent says.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.action import nothing, raw_of
+from envs.action import only, raw_of
 from envs.cluster import ClusterSpec, once_per_spec
 from envs.intent import violation_price
 from envs.observation import AUTOSCALING, FEATURES
 from envs.plain import Array
-from envs.set_point_action import Steer, steered_points
+from envs.set_point_action import Steer, base_set_points, steered_points
 from policies.policy import PolicyMemory, Sight
 
 COLUMNS = [[f.name for f in FEATURES].index(name) for name in AUTOSCALING]
@@ -47,14 +48,19 @@ def answer(actor: Actor, observation: NDArray[np.float32]) -> NDArray[np.float64
 def trusted_answer(actor: Actor, observation: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """`answer`, and (N,) which rows were like training."""
     trusted = actor.within(observation)
-    return np.where(np.expand_dims(trusted, 1), actor.act(observation), 0.0), trusted
+    return np.where(trusted[:, None], actor.act(observation), 0.0), trusted
 
 
 def with_price(observation: NDArray[np.float32], price: Array) -> NDArray[np.float32]:
     """The rows as if the intent asked for this violation price (N,)."""
     out = observation.copy()
-    out[:, PRICE_COLUMN] = np.clip(np.log10(np.maximum(price, 1.0)) / 2.0, 0.0, 2.0)
+    out[:, PRICE_COLUMN] = price_seen(price)
     return out
+
+
+def price_seen(price: Array) -> Array:
+    """A violation price (N,) as the encoder shows it."""
+    return np.clip(np.log10(np.maximum(price, 1.0)) / 2.0, 0.0, 2.0)
 
 
 @dataclass(frozen=True)
@@ -77,17 +83,17 @@ class LearnedSetPoints:
         """Raw action for envs.action.decode."""
         known = _services(sight.spec)
         own = violation_price(sight.intent.violation_price, known.slo_target)
-        steer = Steer(*(np.array(memory[name], np.float64) for name in Steer._fields))  # None becomes NaN
-        steer = steer._replace(told=np.where(np.isnan(steer.told), own, steer.told))
-        seen = with_price(sight.observation[:, COLUMNS], steer.told)
+        at = _stance(*(tuple(memory[name]) for name in Steer._fields), tuple(own.tolist()))
+        seen = sight.observation[:, COLUMNS]
+        seen[:, PRICE_COLUMN] = at.price
         action, trusted = trusted_answer(self.actor, seen)
-        share, window = steered_points(action, steer)
-        targets = replace(
-            nothing(sight.spec),
+        share, window = steered_points(action, at.steer, at.base)
+        targets = only(
+            sight.spec,
             hpa_target=np.where(known.mine, share * known.capacity_rps, np.nan),
             hpa_stabilization_down_s=np.where(known.mine, window, np.nan),
         )
-        return raw_of(targets, sight.spec), {**memory, "outside": (~trusted & np.isnan(steer.share)).tolist()}
+        return raw_of(targets, sight.spec), {**memory, "outside": (~trusted & at.moves).tolist()}
 
 
 def told(memory: PolicyMemory, who: Sequence[int], steer: Steer) -> PolicyMemory:
@@ -97,6 +103,26 @@ def told(memory: PolicyMemory, who: Sequence[int], steer: Steer) -> PolicyMemory
         for i, value in zip(who, column.tolist(), strict=True):
             out[name][i] = None if np.isnan(value) else value
     return out
+
+
+class _Stance(NamedTuple):
+    """What the memory says of W workloads, (W,) each: it changes once an hour, and is asked for every minute."""
+
+    steer: Steer  # nothing left open in `told`
+    base: tuple[Array, Array]
+    price: Array  # as the encoder shows it
+    moves: NDArray[np.bool_]  # whether the network is heard
+
+
+Known = tuple[float | None, ...]
+
+
+@lru_cache(maxsize=64)
+def _stance(told: Known, scaling: Known, share: Known, window_s: Known, own: tuple[float, ...]) -> _Stance:
+    """own: the intent's violation price for each, told where nobody chose another."""
+    steer = Steer(*(np.array(column, np.float64) for column in (told, scaling, share, window_s)))  # None becomes NaN
+    steer = steer._replace(told=np.where(np.isnan(steer.told), own, steer.told))
+    return _Stance(steer, base_set_points(steer.told), price_seen(steer.told), np.isnan(steer.share))
 
 
 class _Services(NamedTuple):

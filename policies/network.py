@@ -59,14 +59,16 @@ class Network:
         raw = self._session.run([OUTPUT], {INPUT: padded})[0][: len(rows)]
         held = np.minimum(np.maximum(raw.astype(np.float64), -1.0), 1.0)
         action = np.round(held, DECIMALS) + 0.0  # no -0.0
-        action[np.asarray(broken, np.intp)] = np.nan
+        if len(broken):
+            action[broken] = np.nan
         return np.asarray(action)
 
     def outside(self, observation: NDArray[np.float32]) -> NDArray[np.float64]:
         """(N, F) -> (N,) share of features outside their envelope, margin included; unknown numbers are outside."""
         rows = self._rows(observation)
         inside = (rows >= self._low) & (rows <= self._high)
-        return np.asarray(1.0 - np.count_nonzero(inside, axis=1) / inside.shape[1])
+        count = inside.astype(np.float32) @ np.ones(inside.shape[1], np.float32)  # exact, and quicker than to count
+        return np.asarray(1.0 - count.astype(np.float64) / inside.shape[1])
 
     def within(self, observation: NDArray[np.float32]) -> NDArray[np.bool_]:
         """(N, F) -> (N,) whether training saw rows like this: at most OUTSIDE_MAX of the features are outside."""

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.demand import Demand
-from envs.load_past import LoadPast
-from envs.observation import logarithm, past_columns, table
+from envs.load_past import PAST, LoadPast
+from envs.observation import KNOWS_PART, knows_rows, logarithm, past_rows, table
 from envs.plain import Array
 from envs.recorded_past import past_rates
 from envs.world_draw import DAY_S, Draw, LoadSource, draw_scenario
@@ -66,7 +66,7 @@ def _at(rates: Array, minute: int, leads: NDArray[np.int64], past: Array) -> tup
     """(inputs, log2 ratios) of every service under both leads, at the end of this minute."""
     now = rates[minute]
     with np.errstate(invalid="ignore", divide="ignore"):
-        seen = table(past_columns(now, past), SEEN, len(now))
+        seen = table([past_rows(now, past), knows_rows(past)], (*PAST, *KNOWS_PART), SEEN)
     given = [inputs(seen, minutes) for minutes in leads]
     came = [logarithm(rates[minute + minutes, np.arange(len(now))], now) for minutes in leads]
     return np.concatenate(given), np.clip(np.concatenate(came), -RANGE, RANGE).astype(np.float32)
