@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.sim import queue_tables as q
-from envs.sim.jit import kernel
+from envs.sim.jit import allocating_kernel as kernel
 from envs.sim.queueing import LEAST_REQUEST, POOLED, lognormal_tail
 from tests.reference import queue_runs
 
