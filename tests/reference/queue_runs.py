@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from envs.sim.jit import kernel
+from envs.sim.jit import allocating_kernel as kernel
 from tests.reference.queue_des import _move, _sift_root
 
 # bins of the wait: 0 is "no wait or under 2^-10", then 16 to an octave up to 2^15
