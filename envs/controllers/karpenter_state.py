@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from envs.controllers.karpenter_cost import MOVED_PLANES
 from envs.controllers.karpenter_layout import FAMILIES, SIZES
 from envs.sim.state import BOOL, F8, I8
 
@@ -19,8 +20,8 @@ SEEN, COMMAND, ACTION, N_COMMAND, CONSTRAINED, MULTI_DONE, SINGLE_DONE, NUMBERS 
 CONSTRAINED_MULTI, CONSTRAINED_SINGLE = 1, 2
 REFRESH_S = 300.0  # a cluster where nothing happens is looked at again
 NO_COMMAND, EMPTINESS, MULTI_NODE, SINGLE_NODE = range(4)
-# KpState.node_s: pods are expected until then, cost was worked out at, disruption cost, birth of its replacement
-NOMINATED_UNTIL, COSTED_S, COST, REPLACED_BORN, NODE_TIMES = range(5)
+# KpState.node_s: pods are expected until then, disruption cost, birth of its replacement
+NOMINATED_UNTIL, COST, REPLACED_BORN, NODE_TIMES = range(4)
 # KpState.node: replacement slot + 1 that a cordoned node waits for, holds a do-not-disrupt pod, slots by ratio,
 # slots under consideration, in its quiet period (consolidateAfter)
 HOLD, HELD_BACK, ORDER, LIST, QUIET, NODE_PLANES = range(6)
@@ -28,8 +29,9 @@ HOLD, HELD_BACK, ORDER, LIST, QUIET, NODE_PLANES = range(6)
 POOL_USD, POOL_COST, POOL_SCORE, POOL_VALUES = range(4)
 # KpState.pool: nodes, nodes on their way out, left to disrupt for being empty, underutilized; cursor
 P_NODES, P_LEAVING, P_EMPTY, P_UNDER, P_CURSOR, POOL_PLANES = range(6)
-# KpState.roll_of: version of the node's pods that its roll shows, their number (UNLISTED = not in the roll), family
-R_VERSION, R_PODS, R_FAMILY, ROLL_PLANES = range(4)
+# KpState.roll_of: version of the node's pods that its roll shows, their number (UNLISTED = not in the roll), family;
+# version of the pods that its disruption cost was worked out from
+R_VERSION, R_PODS, R_FAMILY, R_COSTED, ROLL_PLANES = range(5)
 UNLISTED, ANY_FAMILY = -1, 0
 ROLL = 64  # pods of a roll at most
 # KpState.done: commands carried out by kind, and those given up after the wait
@@ -44,6 +46,8 @@ class KpState(NamedTuple):
     node_s: F8  # (B, NODE_TIMES, N)
     node: I8  # (B, NODE_PLANES, N)
     ratio: F8  # (B, N) dollars per disruption of candidates, -1 of others
+    sorted_by: F8  # (B, N) the ratio that ORDER is sorted by
+    moved: I8  # (B, MOVED_PLANES, N) scratch of sorting it again
     pool_usd: F8  # (B, POOL_VALUES, L)
     pool: I8  # (B, POOL_PLANES, L)
     balanced: BOOL  # (B, L)
@@ -76,6 +80,8 @@ def empty_state(b: int, w: int, n: int, pools: int, g: int, loop_at: F8) -> KpSt
         node_s=np.full((b, NODE_TIMES, n), -np.inf),
         node=np.zeros((b, NODE_PLANES, n), np.int64),
         ratio=np.full((b, n), -1.0),
+        sorted_by=np.full((b, n), -1.0),
+        moved=np.zeros((b, MOVED_PLANES, n), np.int64),
         pool_usd=np.zeros((b, POOL_VALUES, pools)),
         pool=np.zeros((b, POOL_PLANES, pools), np.int64),
         balanced=np.zeros((b, pools), np.bool_),

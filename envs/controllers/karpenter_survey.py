@@ -7,12 +7,11 @@ from typing import Any
 
 from envs.controllers.karpenter_balanced import BALANCE_K, can_pass
 from envs.controllers.karpenter_budget import EMPTY, UNDERUTILIZED, pool_budget, under_consolidate_after
-from envs.controllers.karpenter_cost import NODE_BASE_COST, add_pod_cost, savings_ratio, sort_by_ratio
+from envs.controllers.karpenter_cost import NODE_BASE_COST, add_pod_cost, savings_ratio, sort_again
 from envs.controllers.karpenter_layout import BALANCED, EPOCH_S
-from envs.controllers.karpenter_roll import BLOCKS, STAYS
+from envs.controllers.karpenter_roll import BLOCKS, STAYS, note_roll
 from envs.controllers.karpenter_state import (
     COST,
-    COSTED_S,
     HELD_BACK,
     NOMINATED_UNTIL,
     ORDER,
@@ -23,16 +22,25 @@ from envs.controllers.karpenter_state import (
     POOL_COST,
     POOL_USD,
     QUIET,
+    R_COSTED,
+    UNLISTED,
 )
 from envs.sim.jit import inner
 from envs.sim.state import NODE_BOOTING, NODE_DRAINING, NODE_READY, POD_TERMINATING
 
 
 @inner
-def work_out_cost(s: Any, b: int, n: int, now_s: float) -> None:
-    """Disruption cost of node n from its pods, and whether one of them must not be disrupted."""
-    cost, held_back = NODE_BASE_COST, 0
-    p = s.nodes.first_pod[b, n]
+def work_out_cost(s: Any, b: int, n: int) -> None:
+    """Disruption cost of node n from its pods, and whether one of them must not be disrupted.
+
+    Costs are whole multiples of 2^-25, so their sum is the same in any order.
+    """
+    cost, held_back, count = NODE_BASE_COST, 0, note_roll(s, b, n)
+    for i in range(count):
+        w = s.kp_state.roll[b, n, i]
+        cost = add_pod_cost(cost, s.kp.cost[b, w])
+        held_back = 1 if s.classes.drain_code[b, w] == BLOCKS else held_back
+    p = s.nodes.first_pod[b, n] if count == UNLISTED else -1
     while p >= 0:
         w = s.pods.workload[b, p]
         if s.pods.phase[b, p] != POD_TERMINATING and s.classes.drain_code[b, w] != STAYS:
@@ -40,7 +48,7 @@ def work_out_cost(s: Any, b: int, n: int, now_s: float) -> None:
             held_back = 1 if s.classes.drain_code[b, w] == BLOCKS else held_back
         p = s.pods.next_n[b, p]
     s.kp_state.node_s[b, COST, n] = cost
-    s.kp_state.node_s[b, COSTED_S, n] = now_s
+    s.kp_state.roll_of[b, n, R_COSTED] = s.clock.pods_version[b, n]
     s.kp_state.node[b, HELD_BACK, n] = held_back
 
 
@@ -59,7 +67,7 @@ def survey(s: Any, b: int, now_s: float) -> int:
     are candidates.
     """
     node_s, pool, pool_usd = s.kp_state.node_s[b], s.kp_state.pool[b], s.kp_state.pool_usd[b]
-    phase, group, event_s, created_s = s.nodes.phase[b], s.nodes.group[b], s.clock.pod_event_s[b], s.nodes.created_s[b]
+    phase, group, version, roll_of = s.nodes.phase[b], s.nodes.group[b], s.clock.pods_version[b], s.kp_state.roll_of[b]
     pool[:] = 0
     pool_usd[:] = 0.0
     hi = s.nodes.hi[b]
@@ -67,9 +75,9 @@ def survey(s: Any, b: int, now_s: float) -> int:
         g = group[n]
         if g < 0:
             continue
-        costed_s, pool_index = node_s[COSTED_S, n], s.groups.pool[b, g]
-        if costed_s < created_s[n] or costed_s <= event_s[n]:
-            work_out_cost(s, b, n, now_s)
+        pool_index = s.groups.pool[b, g]
+        if roll_of[n, R_COSTED] != version[n]:
+            work_out_cost(s, b, n)
         pool_usd[POOL_USD, pool_index] += s.groups.price[b, g]
         pool_usd[POOL_COST, pool_index] += node_s[COST, n]
         if phase[n] != NODE_BOOTING:
@@ -83,7 +91,7 @@ def survey(s: Any, b: int, now_s: float) -> int:
     for n in range(hi):
         spare[max(group[n], 0)] -= 1 if phase[n] == NODE_DRAINING else 0
     count = mark_candidates(s, b, now_s)
-    sort_by_ratio(s.kp_state.ratio[b], s.kp_state.node[b, ORDER], hi)
+    sort_again(s.kp_state.ratio[b], s.kp_state.sorted_by[b], s.kp_state.node[b, ORDER], s.kp_state.moved[b], hi)
     return count
 
 

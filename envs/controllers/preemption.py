@@ -74,7 +74,7 @@ def _mark_violations(classes: Any, pods: Any, counts: Any, b: int, count: int, s
         w = pods.workload[b, scratch.candidates[b, i]]
         if scratch.budget_mark[b, w] != scratch.mark[b]:
             scratch.budget_mark[b, w] = scratch.mark[b]
-            if scratch.allowed_in[b, w] != scratch.search[b] or scratch.search[b] == 0:
+            if scratch.allowed_in[b, w] != scratch.search[b]:
                 scratch.allowed_in[b, w] = scratch.search[b]
                 scratch.allowed[b, w] = _disruptions_left(classes, counts, b, w)
             scratch.budget[b, w] = scratch.allowed[b, w]
@@ -93,15 +93,17 @@ def _needs_counts(classes: Any, b: int, w: int) -> bool:
 @inner
 def _has_room_without(classes: Any, groups: Any, nodes: Any, pods: Any, b: int, w: int, n: int, count: int,
                       scratch: Any) -> bool:  # fmt: skip
-    """Whether the requests of class w fit on node n with all its candidates away."""
-    req, g = classes.req, nodes.group[b, n]
-    for r in range(req.shape[2]):
-        if req[b, w, r] > 0:
-            used = nodes.used[b, n, r] + req[b, w, r]
+    """Whether the requests of class w fit on node n with all its candidates away; scratch.free = what is left then."""
+    own, req, workload, candidates = classes.req[b, w], classes.req[b], pods.workload[b], scratch.candidates[b]
+    alloc, used, free = groups.alloc[b, nodes.group[b, n]], nodes.used[b, n], scratch.free[b]
+    for r in range(own.shape[0]):
+        if own[r] > 0:
+            room = alloc[r] - used[r] - own[r]
             for i in range(count):
-                used -= req[b, pods.workload[b, scratch.candidates[b, i]], r]
-            if used > groups.alloc[b, g, r]:
+                room += req[workload[candidates[i]], r]
+            if room < 0:
                 return False
+            free[r] = room
     return True
 
 
@@ -146,30 +148,24 @@ def _reprieve(
 
 
 @inner
-def _reprieve_by_room(classes: Any, groups: Any, nodes: Any, pods: Any, b: int, w: int, n: int, count: int,
-                      scratch: Any) -> int:  # fmt: skip
+def _reprieve_by_room(classes: Any, pods: Any, b: int, w: int, count: int, scratch: Any) -> int:
     """Like `_reprieve` for a class that only needs room, which is counted beside the node's books.
 
-    After `_has_room_without`: it has room with all candidates away.
+    After `_has_room_without` and `_mark_violations`.
     """
-    free, req, broken = scratch.free[b], classes.req[b], 0
-    for r in range(free.shape[0]):
-        free[r] = groups.alloc[b, nodes.group[b, n], r] - nodes.used[b, n, r] - req[w, r]
+    own, req, free, broken = classes.req[b, w], classes.req[b], scratch.free[b], 0
+    workload, candidates, violating = pods.workload[b], scratch.candidates[b], scratch.violating[b]
+    for breaks in (True, False):
         for i in range(count):
-            free[r] += req[pods.workload[b, scratch.candidates[b, i]], r]
-    for step in range(2 * count):
-        i = step % count
-        if scratch.violating[b, i] != (step < count):
-            continue
-        back, room = pods.workload[b, scratch.candidates[b, i]], True
-        for r in range(free.shape[0]):
-            free[r] -= req[back, r]
-            room = room and (free[r] >= 0 or req[w, r] == 0)
-        scratch.must_go[b, i] = not room
-        if not room:
-            broken += 1 if scratch.violating[b, i] else 0
-            for r in range(free.shape[0]):
-                free[r] += req[back, r]
+            if violating[i] != breaks:
+                continue
+            back, room = workload[candidates[i]], True
+            for r in range(own.shape[0]):
+                room = room and (own[r] == 0 or free[r] >= req[back, r])
+            scratch.must_go[b, i] = not room
+            broken += 1 if breaks and not room else 0
+            for r in range(own.shape[0] if room else 0):
+                free[r] -= req[back, r] if own[r] > 0 else 0
     return broken
 
 
@@ -179,13 +175,13 @@ def select_victims(
 ) -> Any:
     """(number of victims, broken budgets) for class w on node n; (0, 0) when preemption does not help.
 
-    The victims are the first entries of scratch.candidates, most important first. The node's books
-    are changed on the way and put back.
+    Part of a search that `find_preemption` began. The victims are the first entries of scratch.candidates, most
+    important first. The node's books are changed on the way and put back.
     """
     count = _lower_priority_pods(classes, nodes, pods, b, w, n, scratch)
     if count == 0 or not _has_room_without(classes, groups, nodes, pods, b, w, n, count, scratch):
         return 0, 0
-    counted = _needs_counts(classes, b, w)
+    counted = scratch.counted[b]
     _mark_violations(classes, pods, counts, b, count, scratch)
     for i in range(count):
         scratch.must_go[b, i] = True
@@ -193,7 +189,7 @@ def select_victims(
         _shift(classes, topology, nodes, pods, b, n, 0, count, -1, scratch)
         broken = _reprieve(classes, topology, groups, nodes, pods, b, w, n, count, scratch)
     else:
-        broken = _reprieve_by_room(classes, groups, nodes, pods, b, w, n, count, scratch)
+        broken = _reprieve_by_room(classes, pods, b, w, count, scratch)
     victims = 0
     for i in range(count):
         if scratch.must_go[b, i]:
@@ -244,6 +240,7 @@ def find_preemption(
     could help) candidates, once one of them breaks no budget. Equal nodes: the first one looked at.
     """
     scratch.search[b] += 1
+    scratch.counted[b] = _needs_counts(classes, b, w)
     potential, helps, group, phase = 0, scratch.in_group[b], nodes.group[b], nodes.phase[b]
     for g in range(helps.shape[0]):
         helps[g] = 1 if _could_help(classes, topology, groups, b, w, g) else 0

@@ -143,6 +143,7 @@ class SchedulerScratch(NamedTuple):
     allowed: I4  # (B, W) disruptions that budgets allow in this search for a preemption
     allowed_in: I4  # (B, W) the search in which that was worked out
     search: I4  # (B,)
+    counted: BOOL  # (B,) the class that looks for a preemption needs more than room
 
 
 def pack_profile(profiles: Sequence[SchedulerProfile]) -> ProfileArrays:
@@ -236,6 +237,7 @@ def scheduler_scratch(classes: Classes, topology: Topology, nodes: Nodes, pods: 
         allowed=ints(b, w),
         allowed_in=ints(b, w),
         search=ints(b),
+        counted=np.zeros(b, np.bool_),
     )
 
 

@@ -1,4 +1,7 @@
-"""Python entries to the provider's choice and to the first places of a solve; they only call the simulator's own."""
+"""Python entries to the provider's choice, the order of candidates and the first places of a solve.
+
+They only call the simulator's own.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from envs.controllers import karpenter_existing, karpenter_price
+from envs.controllers import karpenter_cost, karpenter_existing, karpenter_price
 from envs.sim.jit import allocating_kernel, kernel
 
 _choice = karpenter_price.provider_choice
+_sort, _sort_again = karpenter_cost.sort_by_ratio, karpenter_cost.sort_again
 _start_pass, _find_start = karpenter_existing.start_pass, karpenter_existing.find_start
 
 
@@ -26,3 +30,10 @@ def find_starts(config: Any, classes: Any, groups: Any, nodes: Any, solve: Any) 
     _start_pass(groups, nodes, solve, 0)
     for w in range(classes.req.shape[1]):
         _find_start(config, classes, groups, nodes, solve, 0, w)
+
+
+@kernel
+def sort_both_ways(ratio: Any, order: Any, sorted_by: Any, again: Any, moved: Any, count: int) -> None:
+    """order: sorted as if nothing was known of it; again: from how it was sorted before."""
+    _sort(ratio, order, count)
+    _sort_again(ratio, sorted_by, again, moved, count)

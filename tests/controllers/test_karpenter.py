@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 
 from envs.cluster import NodeBudget
 from envs.controllers.karpenter_budget import EMPTY, UNLIMITED
+from envs.controllers.karpenter_cost import MOVED_PLANES
 from envs.controllers.karpenter_layout import AT, BLOCK, F_BASE, F_BOOT, F_PLANES
 from envs.controllers.karpenter_pack import budget_rows
 from envs.controllers.karpenter_price import ON_DEMAND, SPOT
 from envs.cron import parse_cron
 from envs.sim.state import NODE_BOOTING, NODE_DRAINING, NODE_FREE, NODE_READY
 from tests.conformance import karpenter_kernels as kernels
-from tests.controllers.karpenter_kernels import find_starts, provider_choice
+from tests.controllers.karpenter_kernels import find_starts, provider_choice, sort_both_ways
 
 SCHEDULES = (
     "*/7 3-20/5 * * *",
@@ -76,6 +77,20 @@ def test_candidates_are_sorted_by_falling_ratio_and_equal_ones_stay(pairs: list[
     ratio, order = np.zeros(len(pairs)), np.zeros(len(pairs), np.int64)
     kernels.sort_candidates(price, cost, ratio, order)
     assert order.tolist() == sorted(range(len(pairs)), key=lambda i: -(price[i] / cost[i]))
+
+
+@pytest.mark.parametrize("most", [3, 40, 300])
+def test_sorting_again_is_sorting(most: int) -> None:
+    """Many equal ratios, few to many changes, nodes that are new."""
+    rng, nodes, hi = np.random.default_rng(most), 700, 600
+    ratio, sorted_by, moved = np.full(nodes, -1.0), np.full(nodes, -1.0), np.zeros((MOVED_PLANES, nodes), np.int64)
+    order, again = np.arange(nodes), np.arange(nodes)
+    for _ in range(60):
+        hi = min(nodes, hi + int(rng.integers(0, 4)))
+        at = rng.integers(0, hi, int(rng.integers(0, most)))
+        ratio[at] = rng.choice([-1.0, 0.1, 0.2, 0.3], len(at))
+        sort_both_ways(ratio, order, sorted_by, again, moved, hi)
+        assert again.tolist() == order.tolist()
 
 
 def test_a_type_is_as_dear_as_its_dearest_offering_of_what_would_be_launched() -> None:

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from envs.cluster import ClusterSpec, NodePool, ServiceModel, Workload
+from envs.controllers import karpenter_survey
 from envs.controllers.karpenter_layout import NO_LIMIT, S_CPU, S_MEMORY, SIZES, SOLVE
-from envs.controllers.karpenter_state import R_FAMILY, R_PODS, R_VERSION, UNLISTED
+from envs.controllers.karpenter_state import COST, R_COSTED, R_FAMILY, R_PODS, R_VERSION, UNLISTED
 from envs.scenario import GeneratedDemand, Scenario
+from envs.sim import pods as sim_pods
 from envs.sim.cluster_sim import ClusterSim
+from envs.sim.jit import kernel
 from envs.sim.pack import Case
-from envs.sim.state import CPU, MEM, POD_TERMINATING
+from envs.sim.state import CPU, MEM, POD_READY, POD_TERMINATING
 from envs.stack import Karpenter, Stack, StaticReplicas
 from tests.sim.test_invariants import chunks, feed, start
 from tests.sim.test_karpenter import BIG, SMALL, karpenter_world
 from tests.sim.world_strategy import World
+
+_survey, _terminate = karpenter_survey.survey, sim_pods.terminate_pod
 
 
 def outcome(sim: ClusterSim) -> list[bytes]:
@@ -98,10 +104,42 @@ def check_rolls(sim: ClusterSim) -> int:
         pods = sorted(a.pods.workload[0][there].tolist(), key=lambda w: a.kp.rank[0, w])
         assert a.kp_state.roll[0, n, : of[R_PODS]].tolist() == pods
         assert a.kp_state.at_least[0, n].tolist() == [(cpu[pods] >= size).sum() for size in sizes]
+        if of[R_COSTED] == of[R_VERSION]:
+            assert a.kp_state.node_s[0, COST, n] == cost_of(sim, pods)
         families = {int(a.kp.family[0, w]) for w in pods}
         assert of[R_FAMILY] == (families.pop() if len(families) == 1 else 0)
         seen += 1
     return seen
+
+
+def cost_of(sim: ClusterSim, pods: list[int]) -> float:
+    """Disruption cost of a node with pods of these classes."""
+    return 1.0 + float(np.maximum(sim.arrays.kp.cost[0, pods], 0.0).sum())
+
+
+@kernel
+def survey_around_an_end(s: Any, p: int, now_s: float) -> None:
+    """Pod p is told to end a second before the first of two surveys, but after it was made."""
+    _survey(s, 0, now_s)
+    _terminate(s.pods, s.flow, s.clock, s.service, s.topology, s.nodes, 0, p, now_s - 1.0, now_s + 15.0)
+    _survey(s, 0, now_s + 1.0)
+
+
+def test_what_a_node_costs_is_worked_out_anew_whatever_the_time_of_its_last_event() -> None:
+    """A tick's second round of events looks back behind disruption loops that were there already."""
+    seen = 0
+    for seed in range(400, 406):
+        world = plain_world(seed)
+        sim = start(world)
+        feed(sim, world, 0, 40)
+        a = sim.arrays
+        for p in np.flatnonzero(a.pods.phase[0] == POD_READY)[:1]:
+            n = a.pods.node[0, p]
+            survey_around_an_end(sim.view, p, sim.tick * sim.tick_s)
+            left = (a.pods.node[0] == n) & (a.pods.workload[0] >= 0) & (a.pods.phase[0] != POD_TERMINATING)
+            assert a.kp_state.node_s[0, COST, n] == cost_of(sim, a.pods.workload[0, left].tolist())
+            seen += 1
+    assert seen > 3
 
 
 def test_many_requests_are_counted_by_a_few_sizes_the_smallest_among_them() -> None:
