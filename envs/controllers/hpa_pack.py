@@ -99,6 +99,8 @@ MEMORY = np.dtype(
         ("scaled_to_zero", np.int8),  # 1 = at 0 by its own doing
         ("first", np.int32),  # slot of the oldest peak held
         ("peaks", np.int32),  # peaks held
+        ("largest", np.int32),  # that peak's replicas and time, here so that most syncs need no other memory
+        ("largest_us", np.int64),
         ("forgotten_us", np.int64),  # recommendations up to then are forgotten
     ],
     align=True,

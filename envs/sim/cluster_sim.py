@@ -66,11 +66,11 @@ class ClusterSim:
 
         Clusters are independent, so any number of threads gives the same bytes.
         """
-        edges = np.linspace(0, self.batch, min(threads, self.batch) + 1).astype(int)
-        jobs = [(int(a), int(z)) for a, z in pairwise(edges)]
-        if len(jobs) == 1:
+        if min(threads, self.batch) == 1:
             run_ticks(self.view, arrivals, 0, self.batch, self.tick, self.row_ticks)
         else:
+            edges = np.linspace(0, self.batch, min(threads, self.batch) + 1).astype(int)
+            jobs = [(int(a), int(z)) for a, z in pairwise(edges)]
             with ThreadPoolExecutor(len(jobs)) as pool:
                 work = [pool.submit(run_ticks, self.view, arrivals, a, z, self.tick, self.row_ticks) for a, z in jobs]
                 for item in work:
