@@ -16,12 +16,18 @@ from envs.sim.jit import inner
 
 @inner
 def remember(state: Any, b: int, w: int, now_us: int, replicas: int) -> None:
-    """Add a recommendation, which is a peak until a later one is as large; a full ring drops its oldest."""
+    """Add a recommendation, which is a peak until a later one is as large; a full ring drops its oldest.
+
+    One that repeats the newest makes that one later: no window looks at how often something was recommended.
+    """
     memory, slots, at = state.memory[b, w], state.rec.shape[2], state.memory[b, w].head
     peaks, back = memory.peaks, at - 1 if at > 0 else slots - 1
+    if memory.n > 0 and state.rec[b, w, back].replicas == replicas:
+        state.rec[b, w, back].us = now_us
+        return
     if memory.n == slots and peaks > 0 and memory.first == at:
+        memory.first = state.rec[b, w, at].newer
         peaks -= 1
-        _begin(state, b, w, state.rec[b, w, at].newer)
     while peaks > 0 and state.rec[b, w, back].replicas <= replicas:
         back = state.rec[b, w, back].older
         peaks -= 1
@@ -30,7 +36,7 @@ def remember(state: Any, b: int, w: int, now_us: int, replicas: int) -> None:
     if peaks > 0:
         state.rec[b, w, back].newer = at
     else:
-        memory.first, memory.largest, memory.largest_us = at, replicas, now_us
+        memory.first = at
     memory.peaks = peaks + 1
     if memory.n == 0:
         memory.forgotten_us = now_us - 1
@@ -39,23 +45,13 @@ def remember(state: Any, b: int, w: int, now_us: int, replicas: int) -> None:
 
 
 @inner
-def _begin(state: Any, b: int, w: int, first: int) -> None:
-    """The peaks held begin with the one in this slot."""
-    memory, peak = state.memory[b, w], state.rec[b, w, first]
-    memory.first, memory.largest, memory.largest_us = first, peak.replicas, peak.us
-
-
-@inner
 def largest_after(state: Any, b: int, w: int, forget_us: int, after_us: int) -> int:
     """The largest recommendation later than after_us >= forget_us, -1 if none; up to forget_us they are forgotten."""
     memory = state.memory[b, w]
-    memory.forgotten_us = max(memory.forgotten_us, forget_us)
-    if memory.peaks > 0 and memory.largest_us > after_us:
-        return memory.largest
-    while memory.peaks > 0 and memory.largest_us <= forget_us:
+    while memory.peaks > 0 and state.rec[b, w, memory.first].us <= forget_us:
+        memory.first = state.rec[b, w, memory.first].newer
         memory.peaks -= 1
-        if memory.peaks > 0:
-            _begin(state, b, w, state.rec[b, w, memory.first].newer)
+    memory.forgotten_us = max(memory.forgotten_us, forget_us)
     if memory.peaks == 0:  # the newest is always a peak
         memory.n = 0
     at, peaks = memory.first, memory.peaks

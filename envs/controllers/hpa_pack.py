@@ -93,14 +93,15 @@ RECOMMENDATION = np.dtype(
 MEMORY = np.dtype(
     [
         ("head", np.int32),  # slot of the next recommendation
-        ("n", np.int32),  # recommendations in the ring; 0 = the controller has not seen this HPA yet
+        (
+            "n",
+            np.int32,
+        ),  # recommendations in the ring, repeated ones once; 0 = the controller has not seen this HPA yet
         ("ups", np.int32),  # scale-up events held
         ("downs", np.int32),
         ("scaled_to_zero", np.int8),  # 1 = at 0 by its own doing
         ("first", np.int32),  # slot of the oldest peak held
         ("peaks", np.int32),  # peaks held
-        ("largest", np.int32),  # that peak's replicas and time, here so that most syncs need no other memory
-        ("largest_us", np.int64),
         ("forgotten_us", np.int64),  # recommendations up to then are forgotten
     ],
     align=True,

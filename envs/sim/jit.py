@@ -79,21 +79,32 @@ def _plainly_called(kernel: Any) -> Any:
 
 
 def kernel(function: Callable[..., Any]) -> Any:
-    """Decorate a compiled kernel: cached, no GIL, strict floating point."""
+    """Decorate a compiled kernel: cached, no GIL, strict floating point, no references counted.
+
+    What a kernel works on outlives its call, so nothing need count who holds an array. Numba would, atomically, at each
+    call that is handed one: a fifth of the time of replay. A kernel cannot make arrays then; see `allocating`.
+    """
+    compiled = numba.njit(cache=True, nogil=True, fastmath=False, error_model="numpy", _nrt=False)
+    return _plainly_called(compiled(function))
+
+
+def allocating(function: Callable[..., Any]) -> Any:
+    """Like `kernel`, for the few that make arrays of their own; none is called in the tick."""
     return _plainly_called(numba.njit(cache=True, nogil=True, fastmath=False, error_model="numpy")(function))
 
 
 def inner(function: Callable[..., Any]) -> Any:
     """Like `kernel`, for kernels that only kernels call: no Python entry, which halves compile time."""
     compiled = numba.njit(
-        cache=True, nogil=True, fastmath=False, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True
-    )
+        cache=True, nogil=True, fastmath=False, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True,
+        _nrt=False,
+    )  # fmt: skip
     return _plainly_called(compiled(function))
 
 
 def inlined(function: Callable[..., Any]) -> Any:
-    """Like `inner`, for a few lines in the middle of a hot kernel: no call, so no array is counted for one."""
+    """Like `inner`, for a few lines in the middle of a hot kernel: there is no call."""
     return numba.njit(
         cache=True, nogil=True, fastmath=False, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True,
-        forceinline=True,
+        forceinline=True, _nrt=False,
     )(function)  # fmt: skip

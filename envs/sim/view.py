@@ -50,6 +50,7 @@ class View:
         self.arrays = arrays
         self.table = np.array(_rows(arrays), np.int64)
         self.numba_type = ViewType(numba.typeof(arrays))
+        self._numba_type_ = self.numba_type  # where Numba looks before it asks typeof_impl
         self.address = int(self.table.ctypes.data)
 
     def part(self, name: str) -> Any:

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.sim import queue_tables as q
-from envs.sim.jit import kernel
+from envs.sim.jit import allocating
 from envs.sim.queueing import LEAST_REQUEST, POOLED, lognormal_tail
 from tests.reference import queue_runs
 
@@ -41,7 +41,7 @@ HALF_FROM = 16  # slots a replica
 F8 = NDArray[np.float64]
 
 
-@kernel
+@allocating
 def tail(x: Any, cv: float) -> Any:
     """P(S > x), elementwise over a matrix; cv EXPONENTIAL is exponential service."""
     out = np.empty(x.shape)
