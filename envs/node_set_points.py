@@ -1,7 +1,8 @@
 """Set-points of node pools that a learned stack writes beside the services': which machines, and how eagerly to pack.
 
     requirements        the instance types whose money buys most room for this cluster's own mix and number of pods
-    consolidate_after   a constant of the violation price: the dearer a bad request, the longer a node is kept
+    consolidate_after   by what each wait cost and saved on training clusters of this roughness, at this violation price
+                        (data/nodes/consolidate_after.json)
 
 Both are fields of a Karpenter NodePool (node.kubernetes.io/instance-type In ..., disruption.consolidateAfter), set when
 the stack starts. Left alone, Karpenter takes the cheapest machine for the pods that wait just now, which is a small
@@ -11,8 +12,11 @@ and a small one is what it should be.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 
@@ -24,18 +28,18 @@ from envs.stack import Karpenter, Stack
 
 DEARER = 1.15  # types up to so many times the cheapest room are kept, so that a stock-out leaves a choice
 AT_LEAST = 3  # of four or more; two of three
-# violation price (geometric mean of the services') -> consolidateAfter, s; in between logarithms are interpolated
-PRICE_NODES = (10.0, 30.0, 100.0, 300.0, 1000.0)
-AFTER_S = (60.0, 60.0, 180.0, 300.0, 600.0)
+REGRET_FILE = Path(__file__).parent / "data" / "nodes" / "consolidate_after.json"
 
 
-def node_base(cluster: ClusterSpec, nodes: Karpenter, prices: Array, pods: Array) -> tuple[ClusterSpec, Karpenter]:
+def node_base(
+    cluster: ClusterSpec, nodes: Karpenter, prices: Array, pods: Array, rough: Array
+) -> tuple[ClusterSpec, Karpenter]:
     """The cluster with each pool's machine types as `types_for` chooses them, and Karpenter's settings.
 
-    (W,) each: prices of a violation, and how many pods of each workload there usually are.
+    (W,) each: prices of a violation, how many pods of each workload there usually are, envs.recorded_past.roughness.
     """
     pools = tuple(replace(pool, instance_types=types_for(cluster, pool, pods)) for pool in cluster.node_pools)
-    after_s = consolidate_after_s(cluster, prices)
+    after_s = consolidate_after_s(cluster, prices, rough)
     return replace(cluster, node_pools=pools), replace(nodes, consolidate_after_s=after_s)
 
 
@@ -44,11 +48,33 @@ def sets_pools(stack: Stack) -> bool:
     return stack.learned is not None and stack.learned.node_pools and isinstance(stack.nodes, Karpenter)
 
 
-def consolidate_after_s(cluster: ClusterSpec, prices: Array) -> float:
-    """Whole seconds of quiet before a node may go, at the geometric mean of the prices, weighed by CPU requested."""
-    weight = np.array([w.cpu_request * max(w.max_replicas, 1) for w in cluster.workloads])
-    price = np.average(np.log(np.maximum(prices, 1e-9)), weights=np.maximum(weight, 1e-9))
-    return float(np.rint(np.exp(np.interp(price, np.log(PRICE_NODES), np.log(AFTER_S)))))
+def consolidate_after_s(cluster: ClusterSpec, prices: Array, rough: Array) -> float:
+    """Whole seconds of quiet before a node may go, at the means of log price and roughness, weighed by CPU requested.
+
+    rough (W,): NaN where not known; where no service's is, the table's middle. Between the table's prices and groups
+    logarithms of the wait are interpolated, beyond them the last holds.
+    """
+    weight = np.array([max(w.cpu_request * max(w.max_replicas, 1), 1e-9) for w in cluster.workloads])
+    price = np.average(np.log(np.maximum(prices, 1e-9)), weights=weight)
+    table_prices, groups, log_wait = _waits()
+    by_group = np.array([np.interp(price, np.log(table_prices), row) for row in log_wait])
+    known = mean_known(rough, weight)
+    return float(np.rint(np.exp(by_group.mean() if known is None else np.interp(known, groups, by_group))))
+
+
+def mean_known(rough: Array, weight: Array) -> float | None:
+    """The weighted mean of what is known; None where nothing is."""
+    known = np.isfinite(rough)
+    return float(np.average(rough[known], weights=weight[known])) if known.any() else None
+
+
+@lru_cache(maxsize=1)
+def _waits() -> tuple[Array, Array, Array]:
+    """(P,) prices, (G,) roughness of each group of training clusters, (G, P) log of the wait that is best there."""
+    table = json.loads(REGRET_FILE.read_text(encoding="utf-8"))
+    groups = table["groups"]
+    log_wait = np.log([g["chosen_s"] for g in groups])
+    return np.array(table["prices"]), np.array([g["roughness"] for g in groups]), log_wait
 
 
 def types_for(cluster: ClusterSpec, pool: NodePool, pods: Array) -> tuple[str, ...]:

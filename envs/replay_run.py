@@ -20,7 +20,6 @@ from envs.sim.queue_memory import KNOWN
 from envs.sim.queueing import load_tables
 from envs.sim.replay import (
     REPLAY_HISTORY_S,
-    SERVED,
     ReplaySim,
     ReplaySpent,
     ReplayState,
@@ -189,7 +188,6 @@ def _pack(cases: Sequence[Rows], defaults: HpaDefaults, tick_s: float, seed: int
         hpa=hpa,
         hpa_state=empty_hpa_state(hpa),
         hpa_sample=empty_hpa_sample(W, R, M),
-        served=np.empty((W, SERVED, 8)),
     )
 
 

@@ -10,7 +10,7 @@ from envs.cluster import ClusterSpec, Workload
 from envs.intent import violation_price
 from envs.node_set_points import node_base, sets_pools
 from envs.plain import Array
-from envs.recorded_past import usual_rates
+from envs.recorded_past import past_day, roughness, usual_rates
 from envs.scenario import Scenario
 from envs.set_point_action import ACTIONS, set_points
 from envs.stack import HpaBehavior, HpaMetric, HpaSpec, Karpenter, Learned, ScalingRules, Stack
@@ -48,7 +48,8 @@ def steered(scenario: Scenario, stack: Stack, prices: Array) -> tuple[ClusterSpe
     cluster = replace(scenario.cluster, workloads=workloads)
     stack = replace(stack, use_workload_hpa=True, per_workload=(), learned=stack.learned or Learned())
     if sets_pools(stack) and isinstance(stack.nodes, Karpenter):
-        cluster, nodes = node_base(cluster, stack.nodes, prices, usual_pods(scenario, share))
+        day = past_day(scenario)
+        cluster, nodes = node_base(cluster, stack.nodes, prices, usual_pods(scenario, share, day), roughness(day))
         stack = replace(stack, nodes=nodes)
     return cluster, stack
 
@@ -60,12 +61,13 @@ def as_run(scenario: Scenario, stack: Stack) -> ClusterSpec:
     return steered(scenario, stack, prices_of(scenario, stack.learned.violation_price))[0]
 
 
-def usual_pods(scenario: Scenario, share: Array) -> Array:
-    """(W,) pods that the load before time 0 asks for at this share of a replica's capacity (W,), one minimum at least.
+def usual_pods(scenario: Scenario, share: Array, day: Array) -> Array:
+    """(W,) pods that the load of the day before (1440, W) asks for at this share of a replica's capacity (W,), one
+    minimum at least.
 
     Of what is not a service only the minimum is known.
     """
-    cluster, rates = scenario.cluster, usual_rates(scenario)
+    cluster, rates = scenario.cluster, usual_rates(scenario, day)
     needed = [
         rate / (full * w.service.capacity_rps) if steerable(w) else 0.0
         for w, rate, full in zip(cluster.workloads, rates, share, strict=True)

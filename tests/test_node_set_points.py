@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,8 +14,15 @@ from hypothesis import strategies as st
 
 from envs.cluster import ClusterSpec, InstanceType, NodePool, ServiceModel, Taint, Workload
 from envs.errors import InputError
-from envs.node_set_points import AT_LEAST, consolidate_after_s, types_for, usd_per_core
+from envs.node_set_points import (
+    AT_LEAST,
+    REGRET_FILE,
+    consolidate_after_s,
+    types_for,
+    usd_per_core,
+)
 from envs.prices import PriceBook
+from envs.recorded_past import roughness
 from envs.scenario import GeneratedDemand, Scenario
 from envs.stack import Karpenter
 from envs.stack_file import load_stack
@@ -115,12 +123,33 @@ def test_a_pool_that_no_pod_may_use_is_left_alone() -> None:
     assert many(cluster) == TYPES
 
 
-def test_the_dearer_a_bad_request_the_longer_a_node_is_kept() -> None:
+@pytest.mark.parametrize("rough", [0.0, 0.1, 0.5, 9.0, float("nan")])
+def test_the_dearer_a_bad_request_the_longer_a_node_is_kept(rough: float) -> None:
     cluster = a_cluster(a_pod("web", 0.4, 0.8), a_pod("api", 1.0, 1.0))
-    waits = [consolidate_after_s(cluster, np.full(2, price)) for price in (0.0, 10.0, 100.0, 1000.0, 1e9)]
+    known = np.array([rough, float("nan")])
+    waits = [consolidate_after_s(cluster, np.full(2, price), known) for price in (0.0, 10.0, 100.0, 1000.0, 1e9)]
     assert waits == sorted(waits)
-    assert waits[0] < waits[-1]
-    assert all(wait == round(wait) and 0 < wait < 3600 for wait in waits)
+    assert all(wait == round(wait) and 0 < wait <= 7200 for wait in waits)
+
+
+def test_where_load_is_rough_and_violations_are_dear_nodes_are_kept_longest() -> None:
+    cluster, table = a_cluster(a_pod("web", 0.4, 0.8)), json.loads(REGRET_FILE.read_text())
+    at = [(price, g["roughness"]) for price in table["prices"] for g in table["groups"]]
+    waits = [consolidate_after_s(cluster, np.array([price]), np.array([rough])) for price, rough in at]
+    chosen = np.array([g["chosen_s"] for g in table["groups"]])
+    assert waits == chosen.T.ravel().tolist()
+    assert (np.diff(chosen, axis=0) >= 0).all()
+    assert (np.diff(chosen, axis=1) >= 0).all()
+    assert chosen[-1, -1] > chosen[0, -1]
+
+
+def test_roughness_is_zero_for_level_load_and_not_known_without_a_past() -> None:
+    minutes = np.arange(1440.0)
+    day = np.stack([np.full(1440, 5.0), 5.0 + 4.0 * (minutes % 30 == 7), np.full(1440, np.nan)], axis=1)
+    found = roughness(day)
+    assert found[0] == 0.0
+    assert found[1] == pytest.approx(np.log(9.0 / (5.0 + 4.0 / 30.0)))
+    assert np.isnan(found[2])
 
 
 def test_the_shipped_stack_packs_nodes_with_karpenter() -> None:

@@ -137,6 +137,8 @@ def spread_only(classes: Any, topology: Any, groups: Any, nodes: Any, fit: Any, 
 def use_opened(classes: Any, topology: Any, groups: Any, nodes: Any, fork: Any, b: int, w: int) -> bool:
     """Put one pod of class w on an opened node: the newest if it holds a pod, else after the last match."""
     n_open = fork.at[b, N_OPEN]
+    if n_open == 0:
+        return False
     newest = n_open - 1
     refresh = True
     k = newest

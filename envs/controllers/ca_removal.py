@@ -42,7 +42,7 @@ from envs.controllers.ca_snapshot import (
     rollback,
 )
 from envs.controllers.disruption import NO_LIMIT
-from envs.controllers.placement import count_pod
+from envs.controllers.placement import all_plain, count_pod
 from envs.sim.jit import inner
 from envs.sim.state import NODE_DRAINING, NODE_FREE, POD_TERMINATING
 
@@ -154,7 +154,7 @@ def relocate(
     at, move, node, pod = fork.at, fork.move, fork.node, fork.pod
     req, fits_group, alloc = classes.req, classes.fits_group, groups.alloc
     group, phase, used, n_pods = nodes.group, nodes.phase, nodes.used, nodes.n_pods
-    first, hi, seen = at[b, N_MOVES], np.int64(nodes.hi[b]), not fork.plain[b, -1]
+    first, hi, seen = at[b, N_MOVES], np.int64(nodes.hi[b]), not all_plain(fork.plain, b)
     for k in range(count):
         w, counted = leaving[b, L_CLASS, k], leaving[b, L_COUNTED, k] == 1
         if log_move(at, move, b, w, leaving[b, L_POD, k], n, counted) < 0:

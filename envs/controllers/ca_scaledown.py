@@ -94,7 +94,7 @@ def list_candidates(slot: Any, b: int, hi: int) -> int:
 @inner
 def fill_budgets(classes: Any, counts: Any, budget: Any, b: int) -> None:
     """B_LEFT: what each workload's disruption budget allows now. counts: n_ready, n_starting, n_pending (B, W)."""
-    if budget[b, B_START, -1] == 0:
+    if budget[b, B_START, budget.shape[2] - 1] == 0:
         return
     left = budget[b, B_LEFT]
     for w in range(classes.pdb_kind.shape[1]):

@@ -35,7 +35,7 @@ from envs.controllers.ca_layout import (
     O_USED,
     SCAN,
 )
-from envs.controllers.placement import count_pod, fits, measure, resources_fit
+from envs.controllers.placement import all_plain, count_pod, fits, measure, resources_fit
 from envs.sim.jit import inner
 from envs.sim.state import NODE_READY
 
@@ -58,7 +58,7 @@ def try_node(
     if not fits(classes, topology, groups, nodes, b, w, n, fork.fit):
         return False
     charge(classes.req, nodes.used, nodes.n_pods, b, w, n, 1)
-    if not fork.plain[b, -1]:
+    if not all_plain(fork.plain, b):
         count_pod(topology, nodes, b, w, n, 1)
     return True
 
@@ -158,7 +158,7 @@ def place_pod(
         if plain or fits(classes, topology, groups, nodes, b, w, n, fork.fit):
             mark_found(fork.at, fork.pod, b, p, n, step)
             charge(classes.req, nodes.used, nodes.n_pods, b, w, n, 1)
-            if counted and not fork.plain[b, -1]:
+            if counted and not all_plain(fork.plain, b):
                 count_pod(topology, nodes, b, w, n, 1)
             return n
         step += 1
@@ -192,7 +192,7 @@ def log_arrival(move: Any, node: Any, b: int, i: int, dst: int) -> None:
 def rollback(classes: Any, topology: Any, nodes: Any, fork: Any, b: int, mark: int) -> None:
     """Undo every move from the newest down to entry `mark`."""
     move, head, req, used, n_pods = fork.move, fork.node, classes.req, nodes.used, nodes.n_pods
-    seen = not fork.plain[b, -1]
+    seen = not all_plain(fork.plain, b)
     for i in range(fork.at[b, N_MOVES] - 1, mark - 1, -1):
         w, counted = move[b, M_CLASS, i], seen and move[b, M_COUNTED, i] == 1
         src, dst = move[b, M_SRC, i], move[b, M_DST, i]
@@ -252,7 +252,7 @@ def close_nodes(topology: Any, nodes: Any, pending: Any, fork: Any, b: int) -> N
     for k in range(fork.at[b, N_OPEN] - 1, -1, -1):
         held = fork.opened[b, k]
         slot = held[O_SLOT]
-        if held[O_HAS_PODS] == 1 and not fork.plain[b, -1]:
+        if held[O_HAS_PODS] == 1 and not all_plain(fork.plain, b):
             for w in range(pending.cls.shape[2]):
                 count = nodes.pods_of[b, w, slot]
                 if count > 0:

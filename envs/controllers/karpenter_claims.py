@@ -14,6 +14,7 @@ from envs.controllers.karpenter_journal import log
 from envs.controllers.karpenter_layout import C_PODS, C_POOL, J_DOMAIN, J_MAYBE, N_CLAIMS, UNPLACED
 from envs.controllers.karpenter_topology import host_allows, narrow
 from envs.controllers.karpenter_variety import varied
+from envs.controllers.placement import all_plain
 from envs.sim.jit import inner
 
 
@@ -140,7 +141,7 @@ def commit(config: Any, classes: Any, topology: Any, groups: Any, solve: Any, b:
             solve.domain[b, c, t, d] = solve.try_domain[b, 0, t, d]
             if solve.try_domain[b, 0, t, d]:
                 count, last = count + 1, d
-        if config.plain[b, -1] or not solve.try_asks[b, t]:
+        if all_plain(config.plain, b) or not solve.try_asks[b, t]:
             continue
         if count == 1:
             topology.dom_pods[b, t, last, w] += 1

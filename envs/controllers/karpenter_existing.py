@@ -23,7 +23,7 @@ from envs.controllers.karpenter_layout import (
     UNPLACED,
 )
 from envs.controllers.karpenter_topology import host_allows, narrow
-from envs.controllers.placement import resources_fit
+from envs.controllers.placement import all_plain, resources_fit
 from envs.sim.jit import inner
 from envs.sim.state import NODE_BOOTING, NODE_READY
 
@@ -107,7 +107,7 @@ def on_node(
     if n >= hi:
         return UNPLACED
     log(solve, b, J_ON_NODE, n, w)
-    shift(classes, topology, nodes, b, w, n, 1, not config.plain[b, -1])
+    shift(classes, topology, nodes, b, w, n, 1, not all_plain(config.plain, b))
     return n
 
 

@@ -14,6 +14,7 @@ from envs.controllers.karpenter_layout import (
     N_CLAIMS,
     N_JOURNAL,
 )
+from envs.controllers.placement import all_plain
 from envs.sim.jit import inner
 
 
@@ -45,13 +46,13 @@ def shift(classes: Any, topology: Any, nodes: Any, b: int, w: int, n: int, delta
 def take_off(config: Any, classes: Any, topology: Any, nodes: Any, solve: Any, b: int, w: int, n: int) -> None:
     """A pod of class w leaves node n in the simulation."""
     log(solve, b, J_OFF_NODE, n, w)
-    shift(classes, topology, nodes, b, w, n, -1, not config.plain[b, -1])
+    shift(classes, topology, nodes, b, w, n, -1, not all_plain(config.plain, b))
 
 
 @inner
 def undo(config: Any, classes: Any, topology: Any, nodes: Any, solve: Any, b: int, mark: int) -> None:
     """Take the journal back to entry `mark`, and forget all claims."""
-    counted, D = not config.plain[b, -1], topology.dom_pods.shape[2]
+    counted, D = not all_plain(config.plain, b), topology.dom_pods.shape[2]
     for i in range(solve.at[b, N_JOURNAL] - 1, mark - 1, -1):
         kind, where, w = solve.journal[b, J_KIND, i], solve.journal[b, J_WHERE, i], solve.journal[b, J_CLASS, i]
         if kind == J_ON_NODE:

@@ -63,6 +63,7 @@ from envs.controllers.karpenter_state import (
     UNLISTED,
 )
 from envs.controllers.karpenter_variety import cheaper_types, insists, keeps_need
+from envs.controllers.placement import all_plain
 from envs.sim.jit import inner
 from envs.sim.state import NODE_DRAINING, POD_TERMINATING
 
@@ -103,7 +104,7 @@ def add_pods_of(s: Any, b: int, n: int) -> None:
 @inner
 def _add_pod(s: Any, b: int, n: int, w: int) -> None:
     add_item(s.kp_solve, b, w, 1)
-    if not s.kp.plain[b, -1]:
+    if not all_plain(s.kp.plain, b):
         take_off(s.kp, s.classes, s.topology, s.nodes, s.kp_solve, b, w, n)
 
 

@@ -57,6 +57,12 @@ def fit_scratch(classes: Classes, topology: Topology) -> FitScratch:
 
 
 @inner
+def all_plain(plain: Any, b: int) -> bool:
+    """Whether no class of cluster b has a term; plain (B, W + 1): which have none, and last, whether all do."""
+    return plain[b, plain.shape[1] - 1]
+
+
+@inner
 def class_terms(spread_key: Any, spread_hard: Any, anti_key: Any, ranti_key: Any, aff_key: Any, b: int, w: int) -> int:
     """Bits HARD_SPREAD | ANTI_AFFINITY | AFFINITY | SOFT_SPREAD | ON_HOST that class w needs."""
     bits = 0

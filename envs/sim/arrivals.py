@@ -17,6 +17,7 @@ from envs.sim.jit import inner, kernel
 BLOCK = 64  # ticks between anchors
 HOUR_S = 3600.0
 CLUMPED = 16.0  # dispersion from which small counts come in clumps
+SURE = 0.9999  # not 1, so that rounding cannot take what the exact test would not
 SMALL_COUNTS = 32.0  # below this mean x dispersion counts are drawn exactly, above by a skewed normal
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
@@ -198,6 +199,8 @@ def _mixed_mean(mean: float, dispersion: float, key: Any, tick: int, z: float, u
     while True:
         v = 1.0 + c * z
         v = v * v * v
+        if v > 0.0 and u < SURE - 0.0331 * (z * z) * (z * z):  # their squeeze: what it takes, the test below does
+            return scale * d * v
         if v > 0.0 and math.log(u) < 0.5 * z * z + d - d * v + d * math.log(v):
             return scale * d * v
         fresh = _bits(key ^ _AGAIN, tick, attempt)

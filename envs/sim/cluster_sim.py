@@ -17,6 +17,8 @@ from envs.sim.tick import place_initial, run_ticks
 from envs.sim.view import View
 from envs.timeline import ROW_S
 
+PARTS = 3  # of a batch for each thread: clusters differ in what they cost
+
 
 class ClusterSim:
     """B clusters in lock step. All state is in `arrays` (envs.sim.world.Sim), with B leading.
@@ -38,6 +40,7 @@ class ClusterSim:
         self.hpas = [HpasInForce(s[:n]) for s, n in zip(hpa_specs(self.cases, width), sizes, strict=True)]
         self.hpa_defaults = hpa_defaults(self.cases, width)
         self.tick = -self.warmup_ticks
+        self._helpers: ThreadPoolExecutor | None = None
         for b, case in enumerate(self.cases):
             self._populate(b, case)
 
@@ -69,15 +72,26 @@ class ClusterSim:
         if min(threads, self.batch) == 1:
             run_ticks(self.view, arrivals, 0, self.batch, self.tick, self.row_ticks)
         else:
-            edges = np.linspace(0, self.batch, min(threads, self.batch) + 1).astype(int)
-            jobs = [(int(a), int(z)) for a, z in pairwise(edges)]
-            with ThreadPoolExecutor(len(jobs)) as pool:
-                work = [pool.submit(run_ticks, self.view, arrivals, a, z, self.tick, self.row_ticks) for a, z in jobs]
-                for item in work:
-                    item.result()
+            self._share_out(arrivals, min(threads, self.batch))
         self.tick += arrivals.shape[1]
         if int(self.arrays.clock.overflow.sum()) > 0:
             raise RuntimeError("the simulator ran out of pod or node slots: a bug, since maxima bound both")
+
+    def _share_out(self, arrivals: NDArray[np.float64], threads: int) -> None:
+        """Run on this thread and threads - 1 kept ones; each takes the next few clusters when it is done with some."""
+        if self._helpers is None:
+            self._helpers = ThreadPoolExecutor(threads - 1)
+        edges = np.linspace(0, self.batch, min(threads * PARTS, self.batch) + 1).astype(int).tolist()
+        parts = iter(list(pairwise(edges)))  # whoever asks gets the next: one at a time, under the GIL
+
+        def work() -> None:
+            for first, last in parts:
+                run_ticks(self.view, arrivals, first, last, self.tick, self.row_ticks)
+
+        others = [self._helpers.submit(work) for _ in range(threads - 1)]
+        work()
+        for other in others:
+            other.result()
 
     def clear_rows(self) -> None:
         """Zero the accumulators before the next chunk."""

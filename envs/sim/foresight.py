@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from envs.sim.jit import allocating, kernel
+from envs.sim.jit import allocating_kernel, kernel
 from envs.sim.queue_memory import KNOWN
 from envs.sim.service import known_tick
 
@@ -92,7 +92,7 @@ def _least_bad(arrivals: float, share: float, carried: float, n: int, bad: Any, 
     return out
 
 
-@allocating
+@allocating_kernel
 def least_costs(
     tables: Any, loads: Any, scales: Any, replicas: Any, waits: Any, prices: Any, idle_bad: float, top: float,
     dt_s: float, slots: float, service_s: float, cv: float, threshold_s: float, timeout_s: float, balancing: int,

@@ -7,6 +7,11 @@ the parent folder (for read-only roots); default is the user's cache folder.
 
 `kernel` is `numba.njit` without fastmath and without parallel reductions, so equal inputs give
 equal bytes; `nogil=True` lets batches run on threads.
+
+Kernels own nothing and count from the front. They allocate no arrays (the compiler refuses it), so that none
+has to be counted; and an index is never negative, so that none has to be looked at. Two exceptions ask for both:
+`allocating_kernel`. `NUMBA_BOUNDSCHECK=1` (with a `NUMBA_CACHE_DIR` of its own) makes any index that is negative or
+too large an error.
 """
 
 from __future__ import annotations
@@ -21,6 +26,7 @@ import numba
 from numba.core import types
 from numba.core.caching import UserProvidedCacheLocator
 from numba.core.types.misc import unliteral
+from numba.np import arrayobj
 
 from envs.sim.linking import link_long_kernels
 
@@ -60,6 +66,18 @@ class KernelCacheLocator(UserProvidedCacheLocator):  # type: ignore[misc]
 numba.config.CACHE_DIR = str(cache_dir())
 numba.config.CACHE_LOCATOR_CLASSES = f"{__name__}.KernelCacheLocator,UserProvidedCacheLocator"
 link_long_kernels()
+_wrapping_index = arrayobj.fix_integer_index
+
+
+def _index(context: Any, builder: Any, kind: Any, index: Any, size: Any) -> Any:
+    """Where an integer index points to: in kernels that own nothing it is used as it is, elsewhere -1 is the last."""
+    if context.enable_nrt:
+        return _wrapping_index(context, builder, kind, index, size)
+    return context.cast(builder, index, kind, types.intp)
+
+
+arrayobj.fix_integer_index = _index
+_OPTIONS = {"cache": True, "nogil": True, "fastmath": False, "error_model": "numpy"}
 
 
 def _plain(kind: Any) -> Any:
@@ -79,32 +97,23 @@ def _plainly_called(kernel: Any) -> Any:
 
 
 def kernel(function: Callable[..., Any]) -> Any:
-    """Decorate a compiled kernel: cached, no GIL, strict floating point, no references counted.
-
-    What a kernel works on outlives its call, so nothing need count who holds an array. Numba would, atomically, at each
-    call that is handed one: a fifth of the time of replay. A kernel cannot make arrays then; see `allocating`.
-    """
-    compiled = numba.njit(cache=True, nogil=True, fastmath=False, error_model="numpy", _nrt=False)
-    return _plainly_called(compiled(function))
+    """Decorate a compiled kernel: cached, no GIL, strict floating point, no array of its own, no negative index."""
+    return _plainly_called(numba.njit(**_OPTIONS, _nrt=False)(function))
 
 
-def allocating(function: Callable[..., Any]) -> Any:
-    """Like `kernel`, for the few that make arrays of their own; none is called in the tick."""
-    return _plainly_called(numba.njit(cache=True, nogil=True, fastmath=False, error_model="numpy")(function))
+def allocating_kernel(function: Callable[..., Any]) -> Any:
+    """Like `kernel`, for the few entries that make an array to work in, outside the tick."""
+    return _plainly_called(numba.njit(**_OPTIONS)(function))
 
 
 def inner(function: Callable[..., Any]) -> Any:
     """Like `kernel`, for kernels that only kernels call: no Python entry, which halves compile time."""
-    compiled = numba.njit(
-        cache=True, nogil=True, fastmath=False, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True,
-        _nrt=False,
-    )  # fmt: skip
+    compiled = numba.njit(**_OPTIONS, _nrt=False, no_cpython_wrapper=True, no_cfunc_wrapper=True)
     return _plainly_called(compiled(function))
 
 
 def inlined(function: Callable[..., Any]) -> Any:
-    """Like `inner`, for a few lines in the middle of a hot kernel: there is no call."""
-    return numba.njit(
-        cache=True, nogil=True, fastmath=False, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True,
-        forceinline=True, _nrt=False,
-    )(function)  # fmt: skip
+    """Like `inner`, for a few lines in the middle of a hot kernel: no call, so its arguments stay in registers."""
+    return numba.njit(**_OPTIONS, _nrt=False, no_cpython_wrapper=True, no_cfunc_wrapper=True, forceinline=True)(
+        function
+    )

@@ -15,6 +15,7 @@ from envs.sim.replicas import reconcile
 from envs.sim.state import MEM, POD_READY
 
 GIB = 1073741824.0
+ROUNDING = 1.0 + 1e-9  # a bound is compared with a sum that is added up in another order
 
 
 @inner
@@ -60,6 +61,8 @@ def _relieve_nodes(s: Any, b: int, most_over: float, row: int, tick_end_s: float
         if s.nodes.used[b, n, MEM] + s.nodes.n_pods[b, n] * most_over * GIB <= s.groups.alloc[b, g, MEM]:
             continue
         room = (s.groups.alloc[b, g, MEM] - s.groups.daemon[b, g, MEM]) / GIB
+        if _cannot_exceed(s, b, n, room):
+            continue
         if _memory_used(s, b, n) > room:
             worst = _furthest_over(s, b, n)
             if worst >= 0:
@@ -68,6 +71,21 @@ def _relieve_nodes(s: Any, b: int, most_over: float, row: int, tick_end_s: float
                 if row >= 0:
                     s.rows.cluster[b, row, PODS_EVICTED] += 1.0
                 reconcile(s, b, w, tick_end_s, row, tick_end_s)
+
+
+@inner
+def _cannot_exceed(s: Any, b: int, n: int, room: float) -> bool:
+    """Whether the ready pods of node n, counted by class, are within room with every factor at its ceiling.
+
+    Asked where there are not many more classes than pods: else a walk over the pods is as quick.
+    """
+    W = s.flow.n_ready.shape[1]
+    if 4 * s.nodes.n_pods[b, n] < W:
+        return False
+    most = 0.0
+    for w in range(W):
+        most += s.nodes.pods_of[b, w, n] * s.flow.mem_per_pod_gib[b, w]
+    return most * MEM_CEILING * ROUNDING <= room
 
 
 @inner

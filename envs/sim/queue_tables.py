@@ -26,15 +26,37 @@ from envs.sim.jit import kernel
 
 LEAST_REQUEST = 1
 V_CELLS, V_NODES = 24, 25  # nodes v = (k / 24)^2
-W_CELLS, W_NODES = 36, 37  # nodes of sqrt(w): 1 / 32 apart up to 1 / 2, then W_STEP apart
-W_KNEE, W_STEP = 16, 0.162
+W_CELLS, W_NODES = 50, 51  # nodes of sqrt(w): 1 / 40 apart up to 1 / 2, then W_STEP apart
+W_KNEE, W_STEP = 20, 0.108
 CV_NODES = 12
 THETA_NODES = 22  # theta = 2^(k / 3) - 1
 NOBODY = 1e-12  # waiting
 _ROW = W_NODES * THETA_NODES * CV_NODES
 FEW_SLOTS = 20.25  # below it spare capacity is counted in shares, above in the square root of c
 FEW, MANY = 16.0, 24.0  # nodes about it, between which the scales are straight, as rows are read
-ONE_SLOTS = np.array([1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, *(2.0**k for k in range(7, 15))])
+ONE_SLOTS = np.array(
+    [
+        *range(1, 9),
+        10,
+        12,
+        16,
+        20,
+        24,
+        28,
+        32,
+        40,
+        48,
+        64,
+        96,
+        128,
+        181,
+        256,
+        362,
+        512,
+        724,
+        *(2.0**k for k in range(10, 15)),
+    ]
+)
 LAYER_SLOTS = np.array([1, 2, 4, 8, 16, 32, 64, 256], float)
 REPLICAS = np.array([1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 128, 256, 512, 1024, 4096, 16384], float)
 TABLE_FILE = Path(__file__).resolve().parent.parent / "data" / "queueing" / "tables.npz"
@@ -64,7 +86,7 @@ def spare_nodes() -> Array:
 def wait_nodes() -> Array:
     """Nodes of w."""
     k = np.arange(W_NODES)
-    return np.where(k <= W_KNEE, k / 32.0, 0.5 + W_STEP * (k - W_KNEE)) ** 2
+    return np.where(k <= W_KNEE, k / 40.0, 0.5 + W_STEP * (k - W_KNEE)) ** 2
 
 
 def theta_nodes() -> Array:
@@ -220,7 +242,7 @@ def push(flat: Any, place: Any, v: float) -> float:
 @kernel
 def _wait(k: float) -> float:
     """Node k of w."""
-    root = k / 32.0 if k <= W_KNEE else 0.5 + W_STEP * (k - W_KNEE)
+    root = k / 40.0 if k <= W_KNEE else 0.5 + W_STEP * (k - W_KNEE)
     return root * root
 
 
@@ -231,7 +253,7 @@ def wait_line(flat: Any, place: Any, w: float, it: int, ft: float) -> tuple[floa
     Of equal place, threshold and cell it is equal, whatever w; beyond the last cell the line is flat.
     """
     root = math.sqrt(w)
-    k = int(32.0 * root) if root < 0.5 else W_KNEE + int((root - 0.5) / W_STEP)
+    k = int(40.0 * root) if root < 0.5 else W_KNEE + int((root - 0.5) / W_STEP)
     k = min(k, W_CELLS)
     k += 1 if k < W_CELLS and w >= _wait(k + 1.0) else -1 if w < _wait(float(k)) else 0
     low = _wait(float(k))

@@ -17,7 +17,7 @@ import numpy as np
 
 from envs.controllers.hpa import hpa_sync
 from envs.controllers.hpa_pack import NO_PODS, SIGNAL_CPU, TOTAL_AVERAGE, TOTAL_VALUE
-from envs.sim.jit import allocating, inner, kernel
+from envs.sim.jit import allocating_kernel, inner
 from envs.sim.measure import RATE_AGE_S, RATE_WINDOW_S, RESOURCE_WINDOW_S, SCRAPE_S, place_in
 from envs.sim.queue_memory import KNOWN
 from envs.sim.service import known_tick
@@ -86,17 +86,16 @@ class ReplaySim(NamedTuple):
     hpa: Any
     hpa_state: Any
     hpa_sample: Any
-    served: F8  # (W, SERVED, 8) a scratch of each range of workloads, at its first: see _serve
 
 
-@kernel
+@allocating_kernel
 def replay_rows(s: Any, arrivals: Any, pad: int, first: int, last: int, tick0: int, dt: float) -> None:
     """Run all live rows of workloads first..last-1 through arrivals.shape[1] - pad ticks, from tick0 on.
 
     arrivals: (W, pad + n) requests per tick; the first `pad` columns are the ticks before tick0, for measuring.
     Workloads do not touch each other, so ranges may run on threads.
     """
-    served = s.served[first]
+    served = np.empty((SERVED, 8))
     for k in range(SERVED):
         served[k, 0] = math.nan
     for w in range(first, last):
@@ -318,7 +317,7 @@ def _stop(s: Any, w: int, r: int, n: int, tick: int, now_s: float, dt: float) ->
     return n * ((tick + 1) * dt - now_s)
 
 
-@allocating
+@allocating_kernel
 def serve_series(tables: Any, arrivals: Any, replicas: Any, dt: float, service: Any, out: Any) -> None:
     """Serve a measured series of one workload with the replicas that it had.
 

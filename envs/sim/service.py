@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from envs.sim.jit import allocating, inlined, kernel
+from envs.sim.jit import allocating_kernel, inlined, kernel
 from envs.sim.queue_memory import (
     HALF_S2,
     KNOWN,
@@ -278,7 +278,7 @@ def _along(path: Any, t: float) -> float:
     return y0 + (t - k) * (y1 - y0)
 
 
-@allocating
+@allocating_kernel
 def service_tick(
     tables: Any, arrivals: float, dt_s: float, replicas: float, slots: float, service_s: float, cv: float,
     threshold_s: float, timeout_s: float, balancing: int, speed: float, backlog: float,

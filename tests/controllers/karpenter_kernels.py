@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 
 from envs.controllers import karpenter_existing, karpenter_price
-from envs.sim.jit import allocating, kernel
+from envs.sim.jit import allocating_kernel, kernel
 
 _choice = karpenter_price.provider_choice
 _start_pass, _find_start = karpenter_existing.start_pass, karpenter_existing.find_start
 
 
-@allocating
+@allocating_kernel
 def provider_choice(
     mask: Any, kind: Any, capacity: Any, price: Any, hazard: Any, live: Any, k: float, most: int
 ) -> int:

@@ -23,12 +23,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.sim import queue_tables as q
-from envs.sim.jit import allocating
+from envs.sim.jit import allocating_kernel as kernel
 from envs.sim.queueing import LEAST_REQUEST, POOLED, lognormal_tail
 from tests.reference import queue_runs
 
 RUN_CVS = np.array([0.0, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0])
-RUN_U = (np.arange(13) / 12) ** 2
+RUN_U = (np.array([0, 2, *range(4, 11), *range(12, 26, 2)]) / 24) ** 2  # run from the third on
 MOST_PUSH = 0.06  # log pi over its limit: hundreds of one-slot replicas near full load have more, up to 0.36
 EXPONENTIAL = -1.0  # stands for a CV of 1 that is not lognormal; its square is right
 NEARER = np.array([0.0, 0.06, 0.12, 0.2, 0.3, 0.42, 0.56, 0.7, 0.85])  # shares of the first run's spare capacity
@@ -41,7 +41,7 @@ HALF_FROM = 16  # slots a replica
 F8 = NDArray[np.float64]
 
 
-@allocating
+@kernel
 def tail(x: Any, cv: float) -> Any:
     """P(S > x), elementwise over a matrix; cv EXPONENTIAL is exponential service."""
     out = np.empty(x.shape)
@@ -73,19 +73,23 @@ def relaxation(c: float, cv: float, u: float) -> float:
     return rho * (1.0 + cv * cv) / (2.0 * (1.0 - rho) ** 2)
 
 
+def first_run(c: float, requests: int) -> int:
+    """The busiest of RUN_U, from the third on, at which `requests` hold 100 relaxation times at CV 3."""
+    return next(k for k in range(2, len(RUN_U)) if 100 * relaxation(c, 3.0, RUN_U[k]) <= requests)
+
+
 def one_queue_waits(c: int, effort: float) -> F8:
-    """(V, 13, bins, 2) histograms of M/G/c; no run where it would hold under 100 relaxation times."""
+    """(V, U, bins, 2) histograms of M/G/c; no run where it would hold under 100 relaxation times."""
     requests = int(effort * ONE_REQUESTS)
     waits = np.zeros((len(RUN_CVS), len(RUN_U), queue_runs.N_BINS, 2))
-    first = 2 if 100 * relaxation(c, 3.0, RUN_U[2]) <= requests else 3
     rhos = utilisation(c, RUN_U)
-    rhos[:first] = 0.0
+    rhos[: first_run(c, requests)] = 0.0
     queue_runs.one_queue(c, RUN_CVS, rhos, requests, requests // 20 + 20 * c, 17 * c, waits)
     return waits
 
 
 def least_request_waits(slots: int, replicas: int, effort: float) -> F8:
-    """(V, 13, bins, 2) histograms; no run where it would hold under 30 relaxation times."""
+    """(V, U, bins, 2) histograms; no run where it would hold under 30 relaxation times."""
     waits = np.zeros((len(RUN_CVS), len(RUN_U), queue_runs.N_BINS, 2))
     c = slots * replicas
     rhos = utilisation(c, RUN_U)
@@ -147,7 +151,7 @@ def row_of(waits: F8, c: float, balancing: int, cvs: F8 = RUN_CVS) -> tuple[F8, 
         mean = waits[v, ran, :, 1].sum(axis=1) / waits[v, ran, :, 0].sum(axis=1)
         pi = c * (1.0 - rhos[ran]) * np.maximum(mean, 1e-14) / limit
         spare = (1.0 - rhos[ran]) * float(q.push_scale(balancing, c))
-        rates = smooth_start(spare, np.log(pi))
+        rates = smooth_start(np.sqrt(RUN_U[ran]), spare, np.log(pi))
         rates = np.minimum(rates, MOST_PUSH)
         closer = NEARER * rates[0] if rates[0] < 0.0 else np.full(len(NEARER), rates[0])  # at full load at its limit
         at, known = np.concatenate([NEARER * spare[0], spare]), np.concatenate([closer, rates])
@@ -191,17 +195,17 @@ def near_full_load(waits: F8, log_x: F8, c: float, cv: float, spare: float, log_
     return np.array([r[0] for r in rows]), np.array(corrected)
 
 
-def smooth_start(spare: F8, log_pi: F8) -> F8:
-    """log pi with its first three points, which few long excursions make, from a cubic through 0 at full load.
+def smooth_start(root: F8, spare: F8, log_pi: F8) -> F8:
+    """log pi with its first points, which few long excursions make, from a cubic through 0 at full load.
 
-    The cubic fits the first six; a point's error goes with 1 / spare.
+    root (N,): square roots of the runs' u. The points up to 1 / 6 beyond the first come from the cubic, which
+    fits those up to 5 / 12 beyond it; a point's error goes with 1 / spare.
     """
-    some = min(6, len(spare))
-    basis = np.stack([spare[:some], spare[:some] ** 2, spare[:some] ** 3], axis=1)
-    fit = np.linalg.lstsq(basis * spare[:some, None], log_pi[:some] * spare[:some], rcond=None)[0]
-    out = log_pi.copy()
-    out[:3] = (basis @ fit)[:3]
-    return out
+    fitted, smooth = root <= root[0] + 5 / 12 + 1e-9, root <= root[0] + 1 / 6 + 1e-9
+    basis = np.stack([spare, spare**2, spare**3], axis=1)
+    weighted = basis[fitted] * spare[fitted, None]
+    fit = np.linalg.lstsq(weighted, log_pi[fitted] * spare[fitted], rcond=None)[0]
+    return np.where(smooth, basis @ fit, log_pi)
 
 
 def over_waiting(points: F8, log_x: F8, w: F8) -> F8:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from envs.sim.jit import allocating, kernel
+from envs.sim.jit import allocating_kernel as kernel
 
 RANDOM, LEAST_REQUEST, POOLED = 0, 1, 2
 _TOP = 4096  # least-request: replicas with this many requests or more count as equally long
@@ -96,7 +96,7 @@ def _move(order: Any, place: Any, start: Any, count: Any, replica: int, step: in
     count[replica] = level + step
 
 
-@allocating
+@kernel
 def simulate(
     balancing: int,
     replicas: int,

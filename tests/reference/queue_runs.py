@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from envs.sim.jit import allocating, kernel
+from envs.sim.jit import allocating_kernel as kernel
 from tests.reference.queue_des import _move, _sift_root
 
 # bins of the wait: 0 is "no wait or under 2^-10", then 16 to an octave up to 2^15
@@ -35,7 +35,7 @@ def _bin_of(value: Any, bits: Any, wait: float) -> int:
     return min(1 + (bits[0] >> 48) - _BIAS, N_BINS - 1)
 
 
-@allocating
+@kernel
 def one_queue(slots: int, cvs: Any, rhos: Any, requests: int, warm: int, seed: int, waits: Any) -> None:
     """FIFO M/G/slots in every cell (V, R) of cvs x rhos, `requests` each, the first `warm` not counted.
 
@@ -80,7 +80,7 @@ def one_queue(slots: int, cvs: Any, rhos: Any, requests: int, warm: int, seed: i
         done += size
 
 
-@allocating
+@kernel
 def least_request(
     replicas: int, slots: int, cv: float, rho: float, requests: int, warm: int, seed: int, waits: Any
 ) -> None:

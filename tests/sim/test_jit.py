@@ -6,9 +6,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import pytest
 from numba import types
+from numba.core.errors import NumbaError
 
+import envs
 from envs.sim import jit, linking, service, warmup
+
+DECORATORS = {"kernel", "inner", "inlined", "allocating_kernel"}
 
 
 def test_two_checkouts_of_equal_sources_share_one_cache() -> None:
@@ -61,6 +67,36 @@ def test_set_up_compiles_kernels_for_the_parameters_that_they_have() -> None:
         assert len(node.args[0].elts) == len(parameters), node.func.value.id
         checked += 1
     assert checked >= 8
+
+
+def test_no_kernel_counts_from_the_end_of_an_array() -> None:
+    found, seen = [], 0
+    for path in sorted(p for part in ("sim", "controllers") for p in (Path(envs.__file__).parent / part).glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef) and DECORATORS & {getattr(d, "id", "") for d in node.decorator_list}:
+                seen += 1
+                found += [f"{path.name}: {text}" for text in indices_from_the_end(node)]
+    assert found == []
+    assert seen > 300
+
+
+def indices_from_the_end(function: ast.FunctionDef) -> list[str]:
+    out = []
+    for node in ast.walk(function):
+        if isinstance(node, ast.Subscript):
+            parts = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
+            if any(isinstance(part, ast.UnaryOp) and isinstance(part.op, ast.USub) for part in parts):
+                out.append(ast.unparse(node))
+    return out
+
+
+def test_a_kernel_that_makes_an_array_is_refused() -> None:
+    with pytest.raises(NumbaError):
+        jit.kernel(maker)(3)
+
+
+def maker(n: int) -> float:
+    return float(np.zeros(n)[0])
 
 
 def subject() -> None:
