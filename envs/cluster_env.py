@@ -24,6 +24,7 @@ from envs.canvas import Film
 from envs.observation import AUTOSCALING, FEATURES, encode_rows
 from envs.set_point_action import ACTIONS
 from envs.spaces import action_box, box_of
+from envs.spot_share import parted
 from envs.stack import Stack
 from envs.stack_file import load_stack
 from envs.steered_cluster import SteeredCluster
@@ -145,35 +146,46 @@ class ClusterEnv(_Drawn):
 
 
 class NodePoolsEnv(_Drawn):
-    """One node pool of a cluster whose services follow the tuned base.
+    """The nodes of a cluster whose services follow the tuned base: a pool on demand, its sister on the spot market.
 
-    Observation: Box, seven shares: requested and allocatable CPU, memory, nodes booting, pending pods, the mean
-    workload's start delay in minutes / 4, boot delay / 4 min, log10 of the violation price / 4. Action: Box(-1, 1, 2):
-    [0] headroom: the floor of nodes, as a share of those that the requests fill; -1 is no floor; [1] patience:
-    consolidateAfter, 0 to an hour (Karpenter). Reward as Cluster-v0.
+    Observation: Box, eight shares, of both pools together: requested of allocatable CPU, of memory, nodes booting,
+    pending pods, the mean workload's start delay in minutes / 4, boot delay / 4 min, log10 of the violation price / 4,
+    spot nodes of all nodes. Action: Box(-1, 1, 3): [0] headroom: the floor of nodes on demand, as a share of those
+    that the requests there fill; -1 is no floor; [1] patience: consolidateAfter, 0 to an hour (Karpenter); [2] spot
+    share: the ceiling of the spot pool, as a share of the nodes that there are; -1 is no new spot node, 1 no ceiling
+    (envs.spot_share). Every world sells spot, unless `draw` says otherwise; where none is sold, [2] does nothing.
+    Reward as Cluster-v0.
     """
 
     metadata = {"render_modes": MODES, "render_fps": 10}  # noqa: RUF012
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self.observation_space = spaces.Box(0.0, 4.0, (7,), np.float32)
-        self.action_space = action_box(2)
+    def __init__(self, *, draw: Draw | None = None, **options: Any) -> None:
+        super().__init__(draw=draw or Draw(spot=1.0), **options)
+        self.observation_space = spaces.Box(0.0, 4.0, (8,), np.float32)
+        self.action_space = action_box(3)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Box, dict[str, Any]]:
         """A new world."""
         super().reset(seed=seed)
-        self.cluster = SteeredCluster(*self._world(), period_s=self.period_s)
+        scenario, stack, price = self._world()
+        scenario = replace(scenario, cluster=parted(scenario.cluster))
+        self.cluster = SteeredCluster(scenario, stack, price, period_s=self.period_s)
         self.film = Film()
-        return self.cluster.observe_pool(0), {"violation_price": self.cluster.intent.violation_price}
+        return self.cluster.observe_pools(), {"violation_price": self.cluster.intent.violation_price}
 
     def step(self, action: Box) -> tuple[Box, float, bool, bool, dict[str, Any]]:
         """One control period."""
         spec = self.cluster.spec
         after = next(f for f in FIELDS if f.name == "consolidate_after_s")
-        floor = np.array([self.cluster.floor_for(0, float(action[0]))])
-        targets = replace(nothing(spec), min_nodes=floor, consolidate_after_s=stretched(after, action[1:2], spec))
+        floor = np.full(len(spec.node_pools), np.nan)
+        floor[0] = self.cluster.floor_for(0, float(action[0]))
+        targets = replace(
+            nothing(spec),
+            min_nodes=floor,
+            max_nodes=np.array(self.cluster.ceilings_for(float(action[2]))),
+            consolidate_after_s=stretched(after, action[1:2], spec),
+        )
         info = self.cluster.step(decode(raw_of(targets, spec), spec, "node-pools-env").targets)
         if self.render_mode is not None:
             self.film.add(self.cluster.frame())
-        return self.cluster.observe_pool(0), -info["cost"], False, self.cluster.done, info
+        return self.cluster.observe_pools(), -info["cost"], False, self.cluster.done, info

@@ -15,6 +15,7 @@ from envs.scenario import Scenario
 from envs.sim import flow as f
 from envs.sim.exchange import apply_plan, take_snapshot
 from envs.snapshot import Snapshot
+from envs.spot_share import spot_ceilings, spot_nodes
 from envs.stack import Stack
 from envs.workload_batch import WorkloadBatch
 
@@ -40,20 +41,21 @@ class SteeredCluster:
         """(W, F) of envs.observation.FEATURES."""
         return encode((self.snapshot(),), self.spec, self.intent)
 
-    def observe_pool(self, pool: int) -> NDArray[np.float32]:
-        """(7,) of one pool, see NodePoolsEnv."""
+    def observe_pools(self) -> NDArray[np.float32]:
+        """(8,) of all pools together, see NodePoolsEnv."""
         now = self.snapshot()
-        p, w, spec = now.pools, now.workloads, self.spec.node_pools[pool]
-        nodes = max(p.nodes_ready.value[pool] + p.nodes_booting.value[pool], 1.0)
+        p, w, spec = now.pools, now.workloads, self.spec.node_pools[0]
+        spot, nodes = spot_nodes(self.spec, p)
         desired = max(float(w.desired.value.sum()), 1.0)
         seen = [
-            p.requested_cpu.value[pool] / max(p.allocatable_cpu.value[pool], 1e-9),
-            p.requested_memory_gib.value[pool] / max(p.allocatable_memory_gib.value[pool], 1e-9),
-            p.nodes_booting.value[pool] / nodes,
+            p.requested_cpu.value.sum() / max(p.allocatable_cpu.value.sum(), 1e-9),
+            p.requested_memory_gib.value.sum() / max(p.allocatable_memory_gib.value.sum(), 1e-9),
+            p.nodes_booting.value.sum() / max(nodes, 1.0),
             float(w.pending.value.sum()) / desired,
             float(np.mean([x.start_delay_s for x in self.spec.workloads])) / 240.0,
             spec.boot_delay_s / 240.0,
             np.log10(max(self.intent.violation_price, 1.0)) / 4.0,
+            spot / max(nodes, 1.0),
         ]
         return np.clip(np.nan_to_num(seen), 0.0, 4.0).astype(np.float32)
 
@@ -63,6 +65,10 @@ class SteeredCluster:
         each = now.allocatable_cpu.value[pool] / max(now.nodes_ready.value[pool], 1.0)
         filled = now.requested_cpu.value[pool] / max(each, 1e-9)
         return float(np.clip(np.ceil(filled * (1.0 + action)), spec.min_nodes, spec.max_nodes))
+
+    def ceilings_for(self, action: float) -> list[float]:
+        """Most nodes of each pool at a spot share of 0 (action -1) to 1."""
+        return spot_ceilings(self.spec, self.snapshot().pools, 0.5 * (1.0 + min(max(action, -1.0), 1.0)))
 
     def step(self, targets: Targets) -> dict[str, Any]:
         """One control period under this plan; the ledger's terms of the whole cluster."""

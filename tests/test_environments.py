@@ -50,6 +50,39 @@ def test_equal_seeds_give_equal_episodes_that_end_by_truncation(name: str) -> No
     assert episodes[0] == episodes[1]
 
 
+def spot_run(share: float, spot: float = 1.0) -> tuple[Any, list[float]]:
+    """A NodePools-v0 after two hours under Karpenter, and the shares of spot nodes that it saw."""
+    draw = Draw(horizon_s=7200.0, workloads=3, spot=spot)
+    env: Any = gymnasium.make("Trimtab/NodePools-v0", draw=draw, stacks=("karpenter-rps",)).unwrapped
+    seen, _ = env.reset(seed=5)
+    shares, cut = [float(seen[7])], False
+    while not cut:
+        seen, _, _, cut, _ = env.step(np.array([-1.0, -0.5, 2.0 * share - 1.0], np.float32))
+        shares.append(float(seen[7]))
+    return env, shares
+
+
+def test_more_spot_share_is_more_spot_nodes() -> None:
+    assert np.mean(spot_run(0.0)[1]) < np.mean(spot_run(0.6)[1]) < np.mean(spot_run(1.0)[1])
+
+
+def test_a_spot_share_is_the_ceiling_of_the_spot_pool_and_of_no_other() -> None:
+    env, _ = spot_run(0.6)
+    home, spot = env.cluster.spec.node_pools
+    assert (home.capacity_types, spot.capacity_types, spot.weight > home.weight) == (("on-demand",), ("spot",), True)
+    now = env.cluster.snapshot().pools
+    nodes = float((now.nodes_ready.value + now.nodes_booting.value).sum())
+    env.step(np.array([-1.0, -0.5, 0.2], np.float32))
+    ceilings = env.cluster.batch.sim.arrays.clock.pool_max[0]
+    assert ceilings.tolist() == [home.max_nodes, round(0.6 * nodes)]
+    assert spot_run(1.0)[0].cluster.batch.sim.arrays.clock.pool_max[0].tolist() == [home.max_nodes, spot.max_nodes]
+
+
+def test_where_no_spot_is_sold_its_share_does_nothing() -> None:
+    ends = [spot_run(share, spot=0.0)[0].cluster.batch.sim.state_bytes() for share in (0.0, 1.0)]
+    assert ends[0] == ends[1]
+
+
 def test_the_picture_shows_what_happened() -> None:
     env = make("Autoscaling", render_mode="rgb_array")
     env.reset(seed=2)

@@ -73,6 +73,7 @@ class KpConfig(NamedTuple):
     sizes_of: I8  # (B, W) sizes that a class reaches
     family: I8  # (B, W) classes that may use the same offerings, 0 = any
     family_has: BOOL  # (B, FAMILIES, G) offerings that a family may use
+    widest: I8  # (B, R) most of each resource that a pod asks for; NO_LIMIT where not only room decides
 
 
 class KpSolve(NamedTuple):

@@ -125,6 +125,8 @@ def pack_karpenter(
             _write_twins(config, b, classes)
             _write_sizes(config, b, classes.req[b, : len(cluster.workloads)])
             _write_families(config, b, len(cluster.workloads))
+            if config.plain[b, -1] and not config.n_steps[b].any():
+                config.widest[b] = classes.req[b, : len(cluster.workloads)].max(axis=0)
             for index in range(len(cluster.node_pools)):
                 mine = np.flatnonzero((groups.pool[b] == index) & (groups.max_nodes[b] > 0))
                 for t in range(1, len(keys)):
@@ -182,6 +184,7 @@ def _empty_config(
         sizes_of=longs(W),
         family=longs(W),
         family_has=flags(FAMILIES, G),
+        widest=np.full((B, R), NO_LIMIT, np.int64),
     )
 
 

@@ -64,6 +64,8 @@ class KpState(NamedTuple):
     may_go: BOOL  # (B, W) the workload's disruption budget allows an eviction
     room: I8  # (B, FAMILIES, SIZES) most pods of a size or more that ready nodes have room for
     tally: I8  # (B, FAMILIES, SIZES) of the nodes under consideration
+    boots: BOOL  # (B, FAMILIES) a node that boots has room for any pod of the family
+    on_new: I8  # (B, G + 1, SIZES) most pods of a size or more on one new node: cheaper than group g's; last: on any
 
 
 def empty_state(b: int, w: int, n: int, pools: int, g: int, loop_at: F8) -> KpState:
@@ -94,6 +96,8 @@ def empty_state(b: int, w: int, n: int, pools: int, g: int, loop_at: F8) -> KpSt
         may_go=np.zeros((b, w), np.bool_),
         room=np.zeros((b, FAMILIES, SIZES), np.int64),
         tally=np.zeros((b, FAMILIES, SIZES), np.int64),
+        boots=np.zeros((b, FAMILIES), np.bool_),
+        on_new=np.zeros((b, g + 1, SIZES), np.int64),
     )
     state.number[:, [MULTI_DONE, SINGLE_DONE]] = -1
     state.clock[:, PROVISION_AT] = np.inf

@@ -98,6 +98,7 @@ def mark_candidates(s: Any, b: int, now_s: float) -> int:
     nominated_s, cost, spare = s.kp_state.node_s[b, NOMINATED_UNTIL], s.kp_state.node_s[b, COST], s.kp_state.spare[b]
     phase, group, ready_s, event_s = s.nodes.phase[b], s.nodes.group[b], s.nodes.ready_s[b], s.clock.claim_event_s[b]
     pool_of, price, after_s, count = s.groups.pool[b], s.groups.price[b], s.kp.after_s[b], 0
+    balanced = s.kp_state.balanced[b]
     for n in range(s.nodes.hi[b]):
         ratio[n], quiet[n] = -1.0, 0
         if phase[n] != NODE_READY:
@@ -110,7 +111,7 @@ def mark_candidates(s: Any, b: int, now_s: float) -> int:
             quiet[n] = 1
             continue
         held = nominated_s[n] > now_s or held_back[n] != 0 or spare[g] <= 0
-        if not held and passes_filter(s, b, n):
+        if not held and (not balanced[pool_of[g]] or passes_filter(s, b, n)):
             spare[g] -= 1
             ratio[n] = savings_ratio(price[g], cost[n])
             count += 1
@@ -130,10 +131,8 @@ def find_budgets(s: Any, b: int, now_s: float) -> None:
 
 @inner
 def passes_filter(s: Any, b: int, n: int) -> bool:
-    """Whether a Balanced pool could approve of node n's removal at all."""
+    """Whether node n's pool, a Balanced one, could approve of its removal at all."""
     g = s.nodes.group[b, n]
     pool = s.groups.pool[b, g]
-    if s.kp.policy[b, pool] != BALANCED:
-        return True
     totals, cost = s.kp_state.pool_usd[b], s.kp_state.node_s[b, COST, n]
     return can_pass(s.groups.price[b, g], cost, totals[POOL_USD, pool], totals[POOL_COST, pool], BALANCE_K)

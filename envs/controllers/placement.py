@@ -336,6 +336,8 @@ def reserve(classes: Any, nodes: Any, b: int, w: int, n: int, delta: int) -> Non
     for r in range(2):
         score_used[b, n, r] += delta * score_req[b, w, r]
     nodes.n_pods[b, n] += delta
+    nodes.changed_on[b, nodes.changed[b] % nodes.changed_on.shape[1]] = n
+    nodes.changed[b] += 1
 
 
 @inner

@@ -45,17 +45,17 @@ def more_important(classes: Any, pods: Any, b: int, p: int, q: int) -> bool:
 def _lower_priority_pods(classes: Any, nodes: Any, pods: Any, b: int, w: int, n: int, scratch: Any) -> int:
     """Bound pods on n below class w's priority, most important first, into candidates; their number."""
     found, p, bar = 0, nodes.first_pod[b, n], classes.priority[b, w]
-    while p >= 0 and found < scratch.candidates.shape[1]:
-        phase = pods.phase[b, p]
-        running = phase in (POD_STARTING, POD_READY)
-        if running and classes.priority[b, pods.workload[b, p]] < bar:
+    candidates, priority, room = scratch.candidates[b], classes.priority[b], scratch.candidates.shape[1]
+    phase, workload, next_n = pods.phase[b], pods.workload[b], pods.next_n[b]
+    while p >= 0 and found < room:
+        if phase[p] in (POD_STARTING, POD_READY) and priority[workload[p]] < bar:
             i = found
-            while i > 0 and more_important(classes, pods, b, p, scratch.candidates[b, i - 1]):
-                scratch.candidates[b, i] = scratch.candidates[b, i - 1]
+            while i > 0 and more_important(classes, pods, b, p, candidates[i - 1]):
+                candidates[i] = candidates[i - 1]
                 i -= 1
-            scratch.candidates[b, i] = p
+            candidates[i] = p
             found += 1
-        p = pods.next_n[b, p]
+        p = next_n[p]
     return found
 
 
@@ -74,7 +74,10 @@ def _mark_violations(classes: Any, pods: Any, counts: Any, b: int, count: int, s
         w = pods.workload[b, scratch.candidates[b, i]]
         if scratch.budget_mark[b, w] != scratch.mark[b]:
             scratch.budget_mark[b, w] = scratch.mark[b]
-            scratch.budget[b, w] = _disruptions_left(classes, counts, b, w)
+            if scratch.allowed_in[b, w] != scratch.search[b] or scratch.search[b] == 0:
+                scratch.allowed_in[b, w] = scratch.search[b]
+                scratch.allowed[b, w] = _disruptions_left(classes, counts, b, w)
+            scratch.budget[b, w] = scratch.allowed[b, w]
         scratch.budget[b, w] -= 1
         scratch.violating[b, i] = scratch.budget[b, w] < 0
 
@@ -104,25 +107,19 @@ def _has_room_without(classes: Any, groups: Any, nodes: Any, pods: Any, b: int, 
 
 @inner
 def _shift(
-    classes: Any, topology: Any, nodes: Any, pods: Any, b: int, n: int, first: int, last: int, delta: int,
-    counted: bool, scratch: Any,
-) -> None:  # fmt: skip
-    """Take candidates first .. last-1 off node n's books (delta -1) or put them back (1).
-
-    counted: also where spread and affinity count them.
-    """
+    classes: Any, topology: Any, nodes: Any, pods: Any, b: int, n: int, first: int, last: int, delta: int, scratch: Any
+) -> None:
+    """Take candidates first .. last-1 off node n's books (delta -1) or put them back (1)."""
     for i in range(first, last):
         w = pods.workload[b, scratch.candidates[b, i]]
         reserve(classes, nodes, b, w, n, delta)
-        if counted:
-            count_pod(topology, nodes, b, w, n, delta)
+        count_pod(topology, nodes, b, w, n, delta)
 
 
 @inner
 def _reprieve(
-    classes: Any, topology: Any, groups: Any, nodes: Any, pods: Any, b: int, w: int, n: int, count: int,
-    counted: bool, scratch: Any,
-) -> int:  # fmt: skip
+    classes: Any, topology: Any, groups: Any, nodes: Any, pods: Any, b: int, w: int, n: int, count: int, scratch: Any
+) -> int:
     """Give candidates back while class w still fits, budget breakers first; scratch.must_go for the rest.
 
     All candidates are off the node's books before; those that may stay are on them after. Returns
@@ -134,9 +131,8 @@ def _reprieve(
         if step >= 0:
             if scratch.violating[b, i] != (step < count):
                 continue
-            _shift(classes, topology, nodes, pods, b, n, i, i + 1, 1, counted, scratch)
-        if step < 0 or counted:
-            measure(classes, topology, nodes, b, w, scratch.fit)
+            _shift(classes, topology, nodes, pods, b, n, i, i + 1, 1, scratch)
+        measure(classes, topology, nodes, b, w, scratch.fit)
         room = fits(classes, topology, groups, nodes, b, w, n, scratch.fit)
         if step < 0:
             if not room:
@@ -144,8 +140,36 @@ def _reprieve(
             continue
         scratch.must_go[b, i] = not room
         if not room:
-            _shift(classes, topology, nodes, pods, b, n, i, i + 1, -1, counted, scratch)
+            _shift(classes, topology, nodes, pods, b, n, i, i + 1, -1, scratch)
             broken += 1 if scratch.violating[b, i] else 0
+    return broken
+
+
+@inner
+def _reprieve_by_room(classes: Any, groups: Any, nodes: Any, pods: Any, b: int, w: int, n: int, count: int,
+                      scratch: Any) -> int:  # fmt: skip
+    """Like `_reprieve` for a class that only needs room, which is counted beside the node's books.
+
+    After `_has_room_without`: it has room with all candidates away.
+    """
+    free, req, broken = scratch.free[b], classes.req[b], 0
+    for r in range(free.shape[0]):
+        free[r] = groups.alloc[b, nodes.group[b, n], r] - nodes.used[b, n, r] - req[w, r]
+        for i in range(count):
+            free[r] += req[pods.workload[b, scratch.candidates[b, i]], r]
+    for step in range(2 * count):
+        i = step % count
+        if scratch.violating[b, i] != (step < count):
+            continue
+        back, room = pods.workload[b, scratch.candidates[b, i]], True
+        for r in range(free.shape[0]):
+            free[r] -= req[back, r]
+            room = room and (free[r] >= 0 or req[w, r] == 0)
+        scratch.must_go[b, i] = not room
+        if not room:
+            broken += 1 if scratch.violating[b, i] else 0
+            for r in range(free.shape[0]):
+                free[r] += req[back, r]
     return broken
 
 
@@ -165,14 +189,18 @@ def select_victims(
     _mark_violations(classes, pods, counts, b, count, scratch)
     for i in range(count):
         scratch.must_go[b, i] = True
-    _shift(classes, topology, nodes, pods, b, n, 0, count, -1, counted, scratch)
-    broken = _reprieve(classes, topology, groups, nodes, pods, b, w, n, count, counted, scratch)
+    if counted:
+        _shift(classes, topology, nodes, pods, b, n, 0, count, -1, scratch)
+        broken = _reprieve(classes, topology, groups, nodes, pods, b, w, n, count, scratch)
+    else:
+        broken = _reprieve_by_room(classes, groups, nodes, pods, b, w, n, count, scratch)
     victims = 0
     for i in range(count):
         if scratch.must_go[b, i]:
             scratch.candidates[b, victims] = scratch.candidates[b, i]
             victims += 1
-    _shift(classes, topology, nodes, pods, b, n, 0, victims, 1, counted, scratch)
+    if counted:
+        _shift(classes, topology, nodes, pods, b, n, 0, victims, 1, scratch)
     return (victims, broken) if broken >= 0 else (0, 0)
 
 
@@ -215,6 +243,7 @@ def find_preemption(
     Stops after max(100, 10 % of the nodes that
     could help) candidates, once one of them breaks no budget. Equal nodes: the first one looked at.
     """
+    scratch.search[b] += 1
     potential, helps, group, phase = 0, scratch.in_group[b], nodes.group[b], nodes.phase[b]
     for g in range(helps.shape[0]):
         helps[g] = 1 if _could_help(classes, topology, groups, b, w, g) else 0

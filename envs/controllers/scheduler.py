@@ -68,6 +68,7 @@ ZONE = 1  # topology key index
 MIN_FEASIBLE, MIN_PERCENT = 100, 5
 NO_LIMIT = 1 << 62
 SPARSE = 8  # fewer feasible nodes than one in so many: it can be predicted that a node is full
+BLOCK = 16  # places of the order whose largest free CPU is kept together
 MOST_PODS = 1024  # on one node; no provider allows more than 737
 _STRATEGIES = {
     "LeastAllocated": LEAST_ALLOCATED,
@@ -103,6 +104,9 @@ class SchedulerScratch(NamedTuple):
     order: I4  # (B, N) node slots in the order they are looked at
     n_order: I4  # (B,)
     order_key: I4  # (B, 2) nodes.hi and nodes.epoch when `order` was made
+    place: I4  # (B, N) where a slot is in `order`
+    most_free: I8  # (B, N / BLOCK + 1) largest free CPU of a block of `order`, NO_LIMIT = not known
+    known_at: I8  # (B,) nodes.changed up to which most_free holds
     zone_head: I4  # (B, Z)
     zone_next: I4  # (B, N)
     feasible: I4  # (B, N)
@@ -135,6 +139,10 @@ class SchedulerScratch(NamedTuple):
     budget: I4  # (B, W) disruptions left, in `preemption`
     budget_mark: I4  # (B, W)
     mark: I4  # (B,)
+    free: I8  # (B, R) on a node without its candidates, in `preemption`
+    allowed: I4  # (B, W) disruptions that budgets allow in this search for a preemption
+    allowed_in: I4  # (B, W) the search in which that was worked out
+    search: I4  # (B,)
 
 
 def pack_profile(profiles: Sequence[SchedulerProfile]) -> ProfileArrays:
@@ -189,6 +197,9 @@ def scheduler_scratch(classes: Classes, topology: Topology, nodes: Nodes, pods: 
         order=ints(b, n),
         n_order=ints(b),
         order_key=np.full((b, 2), -2, np.int32),
+        place=ints(b, n),
+        most_free=longs(b, n // BLOCK + 1),
+        known_at=longs(b),
         zone_head=ints(b, zones),
         zone_next=ints(b, n),
         feasible=ints(b, n),
@@ -221,6 +232,10 @@ def scheduler_scratch(classes: Classes, topology: Topology, nodes: Nodes, pods: 
         budget=ints(b, w),
         budget_mark=ints(b, w),
         mark=ints(b),
+        free=longs(b, classes.req.shape[2]),
+        allowed=ints(b, w),
+        allowed_in=ints(b, w),
+        search=ints(b),
     )
 
 
@@ -251,9 +266,44 @@ def order_nodes(topology: Any, nodes: Any, b: int, scratch: Any) -> None:
             n = head[z]
             if n >= 0:
                 order[count] = n
+                scratch.place[b, n] = count
                 count += 1
                 head[z] = after[n]
     scratch.n_order[b] = count
+    forget_room(nodes, b, scratch)
+
+
+@inner
+def forget_room(nodes: Any, b: int, scratch: Any) -> None:
+    """Nothing is known of the free CPU of any block."""
+    scratch.known_at[b] = nodes.changed[b]
+    most_free = scratch.most_free[b]
+    for k in range(most_free.shape[0]):
+        most_free[k] = NO_LIMIT
+
+
+@inner
+def note_changes(nodes: Any, b: int, scratch: Any) -> None:
+    """Forget what was known of blocks in which pods have come or gone since."""
+    memory, changed = nodes.changed_on.shape[1], nodes.changed[b]
+    if changed - scratch.known_at[b] > memory:
+        forget_room(nodes, b, scratch)
+    for i in range(scratch.known_at[b], changed):
+        scratch.most_free[b, scratch.place[b, nodes.changed_on[b, i % memory]] // BLOCK] = NO_LIMIT
+    scratch.known_at[b] = changed
+
+
+@inner
+def lacks_room(groups: Any, nodes: Any, b: int, at: int, cpu: int, scratch: Any) -> bool:
+    """Whether no node of the block that begins at place `at` has so much CPU free. After `note_changes`."""
+    most_free, k = scratch.most_free[b], at // BLOCK
+    if most_free[k] == NO_LIMIT:
+        order, group, alloc, used, most = scratch.order[b], nodes.group[b], groups.alloc[b], nodes.used[b], 0
+        for i in range(at, min(at + BLOCK, scratch.n_order[b])):
+            n = order[i]
+            most = max(most, alloc[max(group[n], 0), CPU] - used[n, CPU])
+        most_free[k] = most
+    return most_free[k] < cpu
 
 
 @inner
@@ -300,9 +350,14 @@ def find_feasible(
     wanted = nodes_to_find(n_all, profile.percentage[b])
     full = SPARSE * scratch.n_feasible[b] < n_all  # most nodes had no room last time: they go by the first look
     first = profile.start[b] if profile.start[b] < n_all else 0
-    found, at, last = 0, first, n_all
+    found, at, last, cpu = 0, first, n_all, classes.req[b, w, CPU]
+    if full:
+        note_changes(nodes, b, scratch)
     for _ in range(2):  # from where the last search stopped to the end, then what is before it
         while at < last and found < wanted:
+            if full and at % BLOCK == 0 and lacks_room(groups, nodes, b, at, cpu, scratch):
+                at = min(at + BLOCK, last)
+                continue
             n = np.uint64(order[at])  # unsigned: no check for an index from the end
             g = np.uint64(max(group[n], 0))
             if full and used[n, CPU] > limit[g, CPU]:

@@ -25,9 +25,10 @@ from envs.controllers.karpenter_layout import (
     N_JOURNAL,
     VALIDATION_S,
 )
-from envs.controllers.karpenter_moves import find_command, place_waiting, still_valid
+from envs.controllers.karpenter_moves import place_waiting, still_valid
 from envs.controllers.karpenter_price import provider_choice
 from envs.controllers.karpenter_roll import note_budgets, pods_may_go
+from envs.controllers.karpenter_search import find_command
 from envs.controllers.karpenter_state import (
     ACTION,
     BATCH_S,

@@ -270,19 +270,17 @@ def deletion_choice(pods: Any, nodes: Any, b: int, w: int, now_s: float) -> int:
     (compared in powers of two), then the newest.
     """
     best, best_rank, best_siblings, best_age = -1, 9, -1, 0
+    phases, node, ready_s, next_w = pods.phase[b], pods.node[b], pods.ready_s[b], pods.next_w[b]
     p = pods.first_of[b, w]
     while p >= 0:
-        phase = pods.phase[b, p]
-        if phase != POD_TERMINATING:
-            rank = 0 if phase == POD_PENDING else (1 if phase == POD_STARTING else 2)
-            siblings = 0 if rank == 0 else int(nodes.pods_of[b, w, pods.node[b, p]])
-            age = 0
-            if rank == 2:
-                age = int(math.log2(max(now_s - pods.ready_s[b, p], 1.0)))
-            better = rank < best_rank or (
-                rank == best_rank and (siblings > best_siblings or (siblings == best_siblings and age < best_age))
-            )
-            if best < 0 or better:  # the list is newest first, so ties keep the newest
-                best, best_rank, best_siblings, best_age = p, rank, siblings, age
-        p = pods.next_w[b, p]
+        phase = phases[p]
+        rank = 9 if phase == POD_TERMINATING else 0 if phase == POD_PENDING else 1 if phase == POD_STARTING else 2
+        if rank < 9 and rank <= best_rank:
+            siblings = 0 if rank == 0 else int(nodes.pods_of[b, w, node[p]])
+            if rank < best_rank or siblings >= best_siblings:
+                age = int(math.log2(max(now_s - ready_s[p], 1.0))) if rank == 2 else 0
+                # the list is newest first, so ties keep the newest
+                if rank < best_rank or siblings > best_siblings or age < best_age:
+                    best, best_rank, best_siblings, best_age = p, rank, siblings, age
+        p = next_w[p]
     return best

@@ -92,6 +92,9 @@ class Groups(NamedTuple):
     hazard: F8 = np.zeros((0, 0))  # (B, G) interruptions per node-hour; empty = none
 
 
+CHANGED = 64  # changes of nodes that are remembered
+
+
 class Nodes(NamedTuple):
     """Node slots. node_hi bounds the slots ever used; a free slot has group -1."""
 
@@ -108,6 +111,8 @@ class Nodes(NamedTuple):
     free: I4  # (B, N) stack of free slots below hi
     n_free: I4  # (B,)
     epoch: I4  # (B,) goes up whenever a slot is taken or given back
+    changed: I8  # (B,) how often pods were put on a node or taken off it
+    changed_on: I4  # (B, CHANGED) which node it was: the last ones, in a ring
 
 
 class Pods(NamedTuple):
@@ -149,6 +154,8 @@ def empty_nodes(b: int, w: int, n: int, r: int) -> Nodes:
         free=np.zeros((b, n), np.int32),
         n_free=np.zeros(b, np.int32),
         epoch=np.zeros(b, np.int32),
+        changed=np.zeros(b, np.int64),
+        changed_on=np.zeros((b, CHANGED), np.int32),
     )
 
 

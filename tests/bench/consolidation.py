@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from envs.cluster import ClusterSpec, InstanceType, NodePool, ServiceModel, Workload
-from envs.controllers import karpenter_moves, karpenter_survey
+from envs.controllers import karpenter_search, karpenter_survey
 from envs.scenario import GeneratedDemand, Scenario
 from envs.sim.cluster_sim import ClusterSim
 from envs.sim.jit import kernel
@@ -15,7 +15,7 @@ from envs.sim.pack import Case
 from envs.stack import Karpenter, Stack, StaticReplicas
 
 CLASSES = 200
-_find, _survey = karpenter_moves.find_command, karpenter_survey.survey
+_find, _survey = karpenter_search.find_command, karpenter_survey.survey
 
 
 @kernel

@@ -22,7 +22,7 @@ from envs.stack_file import load_stack
 CHUNK = 960  # ticks for which arrivals are made at once
 # not the working memory of the kernels, which a quicker one may lay out anew
 BOOKS = ("nodes", "pods", "flow", "clock", "money", "rng")
-UNCOUNTED = ("pods_version",)  # nor what says whether such a memory still holds
+UNCOUNTED = ("pods_version", "changed", "changed_on")  # nor what says whether such a memory still holds
 
 
 def digest(arrays: Any) -> str:

@@ -402,6 +402,7 @@ def _config(
         pod_domain=pod_domain, pod_asks=pod_asks, known=known, pool_domain=pool_domain, pool_asks=pool_asks,
         size=np.full((1, SIZE_PLANES, SIZES), NO_LIMIT, np.int64), sizes_of=np.zeros((1, W), np.int64),
         family=np.zeros((1, W), np.int64), family_has=np.ones((1, FAMILIES, len(rows) or 1), np.bool_),
+        widest=np.full((1, R), NO_LIMIT, np.int64),
     )  # fmt: skip
 
 

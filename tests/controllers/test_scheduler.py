@@ -11,7 +11,7 @@ from envs.controllers.scheduler import pack_profile, scheduler_scratch
 from envs.sim.random import seed_streams
 from envs.sim.state import NODE_READY, POD_READY
 from envs.stack import SchedulerProfile
-from tests.controllers.scheduler_kernels import bind, find_preemption, schedule_one
+from tests.controllers.scheduler_kernels import bind, find_preemption, schedule_one, unbind
 from tests.controllers.scheduler_reference import Reference
 from tests.controllers.scheduler_score_reference import preemption_rank, total_scores, victims_on
 from tests.controllers.scheduler_world import Shape, World, random_world
@@ -93,6 +93,28 @@ def test_binding_what_is_chosen_never_breaks_a_hard_rule():
     assert bound > 200
 
 
+def test_room_is_known_however_pods_have_come_and_gone_between_two_searches():
+    for seed in range(4):
+        world = random_world(seed, Shape(pods=0, nodes=70), terms=0.0)
+        world.classes.req[:] = [[[cpu, 1 << 20, 1, 0, 0] for cpu in (900, 1300, 1800, 2500, 3500)]]
+        world.groups.alloc[:] = [[[cpu, 1 << 34, 110, 0, 0] for cpu in (1900, 3920, 3920, 7910)]]
+        scheduler, rng, bound, few = Scheduler(world), np.random.default_rng(seed), [], 0
+        for step in range(400):
+            w = int(rng.integers(5))
+            chosen, reference = scheduler.choose(w), Reference(world)
+            expected = [n for n in range(70) if reference.fits(n, w)]
+            assert sorted(scheduler.feasible) == expected, (seed, step)
+            few += len(expected) < 8
+            if chosen >= 0:
+                scheduler.bind(w, chosen)
+                bound.append((w, chosen))
+            leave = int(rng.integers(60, 90)) if step % 200 == 199 else int(rng.random() < 0.2)
+            for _ in range(min(leave, len(bound))):
+                gone = bound.pop(int(rng.integers(len(bound))))
+                unbind(world.classes, world.topology, world.nodes, 0, *gone)
+        assert 50 < few < 350
+
+
 def test_equal_nodes_are_chosen_at_random_and_equal_seeds_choose_alike():
     def choices(seed: int) -> list[int]:
         scheduler = Scheduler(_plain_world(6), seed=seed)
@@ -152,6 +174,12 @@ def test_a_new_node_is_seen_at_once():
     assert scheduler.choose(0) == 149
 
 
+def books(world: World) -> list[np.ndarray]:
+    """Copies of the nodes and their domains, but for the note of which nodes were touched."""
+    kept = [x for name, x in zip(world.nodes._fields, world.nodes, strict=True) if not name.startswith("changed")]
+    return [np.copy(a) for a in (*kept, *world.topology)]
+
+
 def test_preemption_takes_the_victims_and_the_node_of_the_reference():
     helped = 0
     for seed in range(150):
@@ -160,9 +188,9 @@ def test_preemption_takes_the_victims_and_the_node_of_the_reference():
         scheduler = Scheduler(world, seed=seed)
         if scheduler.choose(0) >= 0:
             continue
-        before = [np.copy(a) for a in (*world.nodes, *world.topology)]
+        before = books(world)
         node, victims = scheduler.preempt(0)
-        for a, old in zip((*world.nodes, *world.topology), before, strict=True):
+        for a, old in zip(books(world), before, strict=True):
             np.testing.assert_array_equal(a, old)
         options = {
             n: victims_on(world, n, 0) for n in range(8) if Reference(world).world.nodes.phase[0, n] == NODE_READY

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -46,6 +47,32 @@ def test_nodes_that_counting_rules_out_would_not_have_moved() -> None:
         assert outcome(one) == outcome(other), seed
         spared += int(other.arrays.kp_solve.at[0, SOLVE] - one.arrays.kp_solve.at[0, SOLVE])
     assert spared > 100
+
+
+def plain_world(seed: int) -> World:
+    """A Karpenter world in which only room decides where pods go."""
+    world = karpenter_world(seed, tick_s=15.0)
+    cluster = world.scenario.cluster
+    loads = tuple(replace(w, spread=(), anti_affinity=(), safe_to_evict=True) for w in cluster.workloads)
+    taints = [tuple(t for t in p.taints if t.effect == "NoSchedule") for p in cluster.node_pools]
+    pools = tuple(
+        replace(p, taints=t, boot_delay_s=90.0, consolidation_policy="WhenEmptyOrUnderutilized")
+        for p, t in zip(cluster.node_pools, taints, strict=True)
+    )
+    scenario = replace(world.scenario, cluster=replace(cluster, workloads=loads, node_pools=pools))
+    return replace(world, case=replace(world.case, scenario=scenario))
+
+
+def test_nodes_that_would_rely_on_a_node_that_boots_would_not_have_moved() -> None:
+    def nothing_boots(sim: ClusterSim) -> None:
+        sim.arrays.kp.widest[:] = NO_LIMIT
+
+    spared = 0
+    for seed in range(400, 424):
+        one, other = both_ways(plain_world(seed), nothing_boots)
+        assert outcome(one) == outcome(other), seed
+        spared += int(other.arrays.kp_solve.at[0, SOLVE] - one.arrays.kp_solve.at[0, SOLVE])
+    assert spared > 15
 
 
 def test_a_roll_lists_the_pods_that_would_leave_its_node() -> None:
