@@ -48,7 +48,7 @@ def _copied(sim: ClusterSim, rows: int) -> ClusterSim:
     other.arrays = type(sim.arrays)(
         **{name: part if name == "tables" else _own(part) for name, part in sim.arrays._asdict().items()}
     )._replace(rows=empty_rows(B, rows, W, G))
-    other.view = View(other.arrays)
+    other.view = View(other.arrays, like=sim.view)
     return other
 
 
@@ -59,7 +59,7 @@ def _own(node: Any) -> Any:
     whole = node.nbytes // PAGE * PAGE
     if whole < LARGE:
         return node.copy()
-    out = np.zeros_like(node)
+    out = np.zeros(node.shape, node.dtype)  # not zeros_like, which writes to all of it
     old, new = (a.reshape(-1).view(np.uint8) for a in (node, out))
     pages = old[:whole].reshape(-1, PAGE)
     written = pages.view(np.bool_).any(axis=1)

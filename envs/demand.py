@@ -93,8 +93,7 @@ class Demand:
         """
         batch, width = self.shape
         out = np.empty((batch, n, width))
-        for b in range(batch):
-            fill_rates(self.load, b, tick0, self.tick_s, out[b])
+        fill_rates(self.load, tick0, self.tick_s, out)
         for crowd in self.crowds:
             crowd.join(out, tick0, self.tick_s)
         return out
@@ -111,8 +110,8 @@ class Demand:
         if n and (tick0 < self.first_tick or tick0 + n > self.last_tick):
             raise ValueError(f"ticks {tick0}..{tick0 + n} are outside {self.first_tick}..{self.last_tick}")
         out = self.rates(tick0, n)
-        for b in range(self.shape[0] if n else 0):
-            fill_arrivals(self.load, b, tick0, self.tick_s, out[b])
+        if n:
+            fill_arrivals(self.load, tick0, self.tick_s, out)
         return out
 
 
@@ -147,15 +146,13 @@ def _check_cover(demand: TraceDemand, trace: Trace, horizon_s: float) -> None:
         raise InputError(demand.path, "demand", needed, mend)
 
 
-def _scale_of(demand: TraceDemand, trace: Trace) -> float:
-    """Factor on the trace's values; `mean_rps` is the mean over the whole trace."""
-    if demand.mean_rps is None:
-        return demand.scale
+def _mean_of(demand: TraceDemand, trace: Trace) -> float:
+    """Mean of the column over the whole trace."""
     mean = float(np.trapezoid(trace.column(demand.column), trace.time_s) / trace.time_s[-1])
     if mean <= 0:
         mend = "a load of zeros cannot be scaled to a mean; take another column"
         raise InputError(demand.path, f"column {demand.column}", 0.0, mend)
-    return demand.scale * demand.mean_rps / mean
+    return mean
 
 
 def _holes(demand: TraceDemand, trace: Trace, horizon_s: float) -> list[float]:
@@ -192,6 +189,7 @@ class _Packing:
         self.last_tick = max(math.ceil(s.horizon_s / s.tick_s) for s in scenarios)
         self.curves: list[Curve] = []
         self.known: dict[object, int] = {}
+        self.means: dict[object, float] = {}  # of the traces that are scaled to one
         self.holes: dict[Path, dict[str | None, list[float]]] = {}
         shape = (len(scenarios), max(len(s.cluster.workloads) for s in scenarios))
         self.curve = np.zeros(shape, np.int64)
@@ -261,7 +259,15 @@ class _Packing:
         copies = 1 + math.ceil(scenario.horizon_s / trace.duration_s) if demand.repeat else 1
         key = (demand.path, demand.column, demand.max_gap_s, copies)
         number = self._curve(key, lambda: traced_curve(trace, demand.column, copies=copies))
-        return number, _scale_of(demand, trace), offset_s
+        return number, self._scale(demand, trace, key), offset_s
+
+    def _scale(self, demand: TraceDemand, trace: Trace, curve: object) -> float:
+        """Factor on the trace's values; `mean_rps` is the mean over the whole trace."""
+        if demand.mean_rps is None:
+            return demand.scale
+        if curve not in self.means:
+            self.means[curve] = _mean_of(demand, trace)
+        return demand.scale * demand.mean_rps / self.means[curve]
 
     def _generated(self, demand: GeneratedDemand, scenario: Scenario, seed: int, name: str) -> int:
         place = (seed, name) if demand.burst_per_day > 0 else (0, "")

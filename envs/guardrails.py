@@ -115,7 +115,7 @@ def freshness(targets: Targets, facts: Facts) -> tuple[Targets, Verdict]:
     later_s, age = facts.now_s - facts.snapshot.time_s, facts.limits.max_age_s
     w, p = facts.snapshot.workloads, facts.snapshot.pools
     seen: dict[Group, Any] = {
-        "workload": np.logical_and.reduce([x.fresh(age, later_s) for x in (w.offered_rps, w.ready, w.desired)]),
+        "workload": w.offered_rps.fresh(age, later_s) & w.ready.fresh(age, later_s) & w.desired.fresh(age, later_s),
         "pool": p.nodes_ready.fresh(age, later_s),
     }
     after = {group: np.where(known, rows_of(targets, group), np.nan) for group, known in seen.items()}

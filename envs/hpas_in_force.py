@@ -28,6 +28,7 @@ from envs.plain import Array
 from envs.stack import HpaSpec
 
 TARGET, TOLERANCE_UP, TOLERANCE_DOWN, WAIT_UP, WAIT_DOWN, LEAST, MOST = range(7)  # rows of envs.action.WORKLOAD_FIELDS
+WRITTEN = ("target", "tolerance_up", "tolerance_down", "window_up_us", "window_down_us", "min_replicas", "max_replicas")
 SHAPING = slice(TOLERANCE_UP, WAIT_DOWN + 1)  # fields that need `behavior`
 
 
@@ -51,27 +52,29 @@ class HpasInForce:
         straight = ~self._shared & (self._shaped | ~given[SHAPING].any(axis=0))
         with np.errstate(invalid="ignore"):
             straight &= ~(rows[[WAIT_UP, WAIT_DOWN]] * MICRO > arrays.room_us[0]).any(axis=0)
-        self._write(arrays, b, np.trunc(rows), rows, given & straight)
-        for w in np.flatnonzero(given[: MOST + 1].any(axis=0) & ~straight):
-            self._rewrite(arrays, b, int(w), targets, defaults)
+        self._write(arrays, b, rows, given & straight)
+        if not straight.all():
+            for w in np.flatnonzero(given[: MOST + 1].any(axis=0) & ~straight):
+                self._rewrite(arrays, b, int(w), targets, defaults)
 
-    def _write(self, arrays: HpaArrays, b: int, whole: Array, rows: Array, given: NDArray[np.bool_]) -> None:
+    def _write(self, arrays: HpaArrays, b: int, rows: Array, given: NDArray[np.bool_]) -> None:
         """Equal to `write_hpa` of the objects after the plan (tests/sim/test_hpas_in_force.py)."""
         W, spec = rows.shape[1], arrays.spec[b]
-        for name, row, value in (
-            ("tolerance_up", TOLERANCE_UP, rows[TOLERANCE_UP]),
-            ("tolerance_down", TOLERANCE_DOWN, rows[TOLERANCE_DOWN]),
-            ("window_up_us", WAIT_UP, np.rint(whole[WAIT_UP] * MICRO)),
-            ("window_down_us", WAIT_DOWN, np.rint(whole[WAIT_DOWN] * MICRO)),
-            ("min_replicas", LEAST, np.maximum(whole[LEAST], self._least)),
-            ("max_replicas", MOST, whole[MOST]),
-        ):
-            np.copyto(spec[name][:W], value, where=given[row], casting="unsafe")
-        milli = np.maximum(np.rint(rows[TARGET] * self._unit), 1.0)
-        np.copyto(arrays.metric["target"][b, :W, 0], milli, where=given[TARGET], casting="unsafe")
+        for row in np.flatnonzero(given[: MOST + 1].any(axis=1)).tolist():
+            value = np.trunc(rows[row]) if row >= WAIT_UP else rows[row]
+            if row <= WAIT_DOWN:
+                np.copyto(self.values[row], value, where=given[row])
+            to = arrays.metric["target"][b, :W, 0] if row == TARGET else spec[WRITTEN[row]][:W]
+            np.copyto(to, self._in_force(row, value), where=given[row], casting="unsafe")
         np.copyto(self._since, rows, where=given)
-        shown = np.concatenate([rows[:WAIT_UP], whole[WAIT_UP : WAIT_DOWN + 1]])
-        np.copyto(self.values, shown, where=given[: WAIT_DOWN + 1])
+
+    def _in_force(self, row: int, value: Array) -> Array:
+        """A field's values as the arrays hold them."""
+        if row == TARGET:
+            return np.maximum(np.rint(value * self._unit), 1.0)
+        if row in (WAIT_UP, WAIT_DOWN):
+            return np.rint(value * MICRO)
+        return np.maximum(value, self._least) if row == LEAST else value
 
     def _rewrite(self, arrays: HpaArrays, b: int, w: int, targets: Targets, defaults: HpaDefaults) -> None:
         before = targets_of({"workload": self._since.copy(), "pool": np.zeros((5, 0))})

@@ -43,7 +43,7 @@ class MeasuredLoop:
         self._asked_at: int | None = None
         workloads = sim.cases[0].scenario.cluster.workloads
         self._capacity = np.array([w.service.capacity_rps if w.kind == "service" else np.inf for w in workloads])
-        self._ready = np.zeros((LOOK_BACK_MIN, len(workloads)))
+        self._ready, self._sampled = np.zeros((LOOK_BACK_MIN, len(workloads))), 0  # a ring of the last minutes
         self.decisions, self.decision_s = 0, 0.0  # how often it was asked, and wall-clock seconds that it took
 
     def run(self, arrivals: NDArray[np.float64]) -> None:
@@ -71,7 +71,7 @@ class MeasuredLoop:
     def _sample(self) -> F8:
         seen = np.empty((5, self.sim.arrays.flow.n_ready.shape[1]))
         measure_workloads(self.sim.view, 0, self.sim.tick * self.sim.tick_s, self.sim.tick, seen)
-        self._ready = np.roll(self._ready, 1, axis=0)
-        self._ready[0] = self.sim.arrays.flow.n_ready[0]
+        self._ready[self._sampled % LOOK_BACK_MIN] = self.sim.arrays.flow.n_ready[0]
+        self._sampled += 1
         most = self._ready.max(axis=0)
         return np.where(impossible(seen[OFFERED], seen[BAD_SHARE], most, self._capacity), np.nan, seen[OFFERED])

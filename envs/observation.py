@@ -231,7 +231,6 @@ PARTS: tuple[Part, ...] = (
     (SERVICE_PART, lambda seen, spec: service_rows(spec)),
     (PRICE_PART, lambda seen, spec: np.log10(np.maximum(seen.violation_price, 1.0))[None] / 2.0),
 )
-ENCODED = (*(name for part, _ in PARTS for name in part), *CLUSTER_PART)
 
 
 class Known(NamedTuple):
@@ -262,7 +261,7 @@ def cluster_rows(snapshot: Snapshot, now: Known, spec: RowSpec, intent: Intent) 
     out[:4] = ratio(out[:4], whole)
     out[4], out[5] = seen["hpa_tolerance_up"], seen["hpa_tolerance_down"]
     out[6] = snapshot.workloads.offered_rps.age_s / 60.0
-    out[7] = now.fresh.mean(axis=0)
+    out[7] = now.fresh.sum(axis=0) / len(now.fresh)
     out[8:] = pools_seen(snapshot, intent)[:, None]
     return out
 
@@ -307,13 +306,12 @@ def _order(have: tuple[str, ...], names: tuple[str, ...]) -> Any:
 
 def table(parts: Sequence[Array], have: tuple[str, ...], names: tuple[str, ...]) -> NDArray[np.float32]:
     """(n, len(names)) float32 of parts (k, n) whose rows are called `have`: each feature within its [low, high] (which
-    float32 holds exactly), unknown 0.
+    float32 holds exactly), unknown 0. The caller ignores overflow.
     """
     out, at = np.empty((len(have), parts[0].shape[1]), np.float32), 0
-    with np.errstate(over="ignore"):
-        for part in parts:
-            out[at : at + len(part)] = part
-            at += len(part)
+    for part in parts:
+        out[at : at + len(part)] = part
+        at += len(part)
     return np.ascontiguousarray(_held(out, *_ranges(have))[_order(have, names)].T)
 
 
@@ -336,7 +334,7 @@ def encode_rows(seen: RowSignals, spec: RowSpec, names: tuple[str, ...] = AUTOSC
     Only the parts that names are of are worked out: who has many rows of one load encodes that once.
     """
     parts, have = _parts_of(names)
-    with np.errstate(invalid="ignore", divide="ignore"):
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         return table([of(seen, spec) for _, of in parts], have, names)
 
 
@@ -376,8 +374,11 @@ def _spec_rows(spec: ClusterSpec) -> RowSpec:
     return RowSpec(*(read_only(column) for column in row_spec(spec.workloads)))
 
 
-def encode(history: Sequence[Snapshot], spec: ClusterSpec, intent: Intent) -> NDArray[np.float32]:
-    """(W, F) float32 of FEATURES, each within its [low, high]; finite for any input.
+def encode(
+    history: Sequence[Snapshot], spec: ClusterSpec, intent: Intent, names: tuple[str, ...] = ALL
+) -> NDArray[np.float32]:
+    """(W, len(names)) float32 of FEATURES, each within its [low, high]; finite for any input. What names are not of is
+    not worked out.
 
     history: oldest first, the last is now, at least one; snapshots of this very spec's workloads.
     Raises ValueError on an empty history.
@@ -386,7 +387,12 @@ def encode(history: Sequence[Snapshot], spec: ClusterSpec, intent: Intent) -> ND
         raise ValueError("an observation needs at least one snapshot")
     rows, now = _spec_rows(spec), known(history[-1].workloads)
     seen = signals_of(history[-1], now, rows, intent)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        parts = [of(seen, rows) for _, of in PARTS]
-        parts.append(cluster_rows(history[-1], now, rows, intent))
-        return table(parts, ENCODED, ALL)
+    if not names:
+        return np.empty((len(spec.workloads), 0), np.float32)
+    of_rows, have = _parts_of(names)
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        parts = [of(seen, rows) for _, of in of_rows]
+        if not set(CLUSTER_PART).isdisjoint(names):
+            parts.append(cluster_rows(history[-1], now, rows, intent))
+            have = (*have, *CLUSTER_PART)
+        return table(parts, have, names)

@@ -26,8 +26,7 @@ def past_rates(demand: Demand, scenarios: Sequence[Scenario], minutes: range = A
     since_s = KEPT_MIN * MINUTE_S
     load = demand.load._replace(offset_s=demand.load.offset_s - since_s)
     out = np.empty((B, len(minutes), W))
-    for b in range(B):
-        fill_rates(load, b, minutes.start + KEPT_MIN, MINUTE_S, out[b])
+    fill_rates(load, minutes.start + KEPT_MIN, MINUTE_S, out)
     recorded = [[isinstance(d, TraceDemand) for d in s.demand] for s in scenarios]
     start_s = (np.array(minutes) + KEPT_MIN) * MINUTE_S - since_s
     known = np.array(recorded)[:, None] & (start_s[:, None] + demand.load.offset_s[:, None] >= 0.0)

@@ -111,7 +111,9 @@ class ReplayRun:
         self._before = np.zeros((len(cases), 0))
         self._defaults = _hpa_defaults(cases)
         self._capacity = np.array([[c.workload.service.capacity_rps] for c in cases])
-        self._sim = _pack(cases, self._defaults, tick_s, seed, self._pad)
+        spent = np.zeros((len(ReplaySpent._fields), len(cases), len(cases[0].settings)))
+        self._sim = _pack(cases, self._defaults, tick_s, seed, self._pad, ReplaySpent(*spent))
+        self._spent = spent
         self._view = View(self._sim)
         self.live = self._sim.live
 
@@ -123,8 +125,7 @@ class ReplayRun:
     def advance(self, arrivals: F8, *, threads: int = 1) -> Spent:
         """Feed (n, W) requests per tick; what these ticks cost."""
         columns = np.ascontiguousarray(np.concatenate([self._before, arrivals.T], axis=1))
-        for total in self._sim.spent:
-            total[...] = 0.0
+        self._spent[...] = 0.0
         pad, tick, W = self._before.shape[1], self.tick, len(self.cases)
 
         def stretch(first: int, last: int) -> None:
@@ -138,7 +139,7 @@ class ReplayRun:
                 list(pool.map(stretch, edges[:-1], edges[1:]))
         self.tick += len(arrivals)
         self._before = columns[:, -self._pad :]
-        return Spent(*(total.copy() for total in self._sim.spent))
+        return Spent(*self._spent.copy())
 
     def steer(self, share: F8, window_s: F8) -> None:
         """Set-points (W, R) of every row, on requests per second: as a share of the capacity that is estimated."""
@@ -173,7 +174,9 @@ def _hpa_defaults(cases: Sequence[Rows]) -> HpaDefaults:
     )
 
 
-def _pack(cases: Sequence[Rows], defaults: HpaDefaults, tick_s: float, seed: int, history: int) -> ReplaySim:
+def _pack(
+    cases: Sequence[Rows], defaults: HpaDefaults, tick_s: float, seed: int, history: int, spent: ReplaySpent
+) -> ReplaySim:
     hpa = pack_hpa([c.settings for c in cases], **defaults._asdict())
     W, R, M = hpa.metric.shape
     delays = np.stack([draw_delays(c, seed) for c in cases])
@@ -181,7 +184,7 @@ def _pack(cases: Sequence[Rows], defaults: HpaDefaults, tick_s: float, seed: int
     return ReplaySim(
         workloads=_workloads(cases, delays, seed),
         state=_first_state(cases, slots, history),
-        spent=ReplaySpent(*(np.zeros((W, R)) for _ in ReplaySpent._fields)),
+        spent=spent,
         live=np.ones((W, R), np.bool_),
         tables=load_tables(),
         known=np.zeros((W, R, KNOWN)),

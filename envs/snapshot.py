@@ -49,11 +49,11 @@ def signal(value: Any, age_s: Any = 0.0) -> Signal:
     return Signal(known, np.broadcast_to(np.asarray(age_s, np.float64), known.shape))
 
 
-def signals(values: Any, age_s: float) -> list[Signal]:
-    """A Signal for each row of values (k, n), all of one age."""
+def signals(values: Any, age_s: Any) -> list[Signal]:
+    """A Signal for each row of values (k, n), all of one age: a number, or (n,)."""
     table = np.array(values, np.float64)
     table.setflags(write=False)
-    ages = _ages(table.shape[1], age_s)
+    ages = _ages(table.shape[1], age_s) if isinstance(age_s, float | int) else read_only(np.array(age_s))
     return [_kept(row, ages) for row in table]
 
 

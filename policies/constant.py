@@ -25,6 +25,7 @@ class ConstantSetPoints:
     tolerance_down: float | None = None
     stabilization_down_s: float | None = None
     name: str = "constant"
+    reads: tuple[str, ...] = ()
 
     def start(self, spec: ClusterSpec) -> PolicyMemory:
         """It has nothing to remember."""

@@ -122,7 +122,7 @@ def decide(
     if reason:
         return held(policy, spec, "history", reason), memory
     try:
-        sight = Sight(encode(history, spec, intent), spec, intent, now_s, key)
+        sight = Sight(encode(history, spec, intent, policy.reads), spec, intent, now_s, key)
         raw, policy_memory = policy.act(sight, memory.policy)
         proposal = decode(raw, spec, policy.name)
     except Exception as error:

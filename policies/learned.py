@@ -19,12 +19,11 @@ from numpy.typing import NDArray
 from envs.action import only, raw_of
 from envs.cluster import ClusterSpec, once_per_spec
 from envs.intent import violation_price
-from envs.observation import AUTOSCALING, FEATURES
+from envs.observation import AUTOSCALING
 from envs.plain import Array
 from envs.set_point_action import Steer, base_set_points, steered_points
 from policies.policy import PolicyMemory, Sight
 
-COLUMNS = [[f.name for f in FEATURES].index(name) for name in AUTOSCALING]
 PRICE_COLUMN = AUTOSCALING.index("violation_price")
 
 
@@ -72,6 +71,7 @@ class LearnedSetPoints:
 
     actor: Actor
     name: str = "trimtab"
+    reads: tuple[str, ...] = AUTOSCALING
 
     def start(self, spec: ClusterSpec) -> PolicyMemory:
         """Before anything is known: the network at the intent's own price."""
@@ -84,7 +84,7 @@ class LearnedSetPoints:
         known = _services(sight.spec)
         own = violation_price(sight.intent.violation_price, known.slo_target)
         at = _stance(*(tuple(memory[name]) for name in Steer._fields), tuple(own.tolist()))
-        seen = sight.observation[:, COLUMNS]
+        seen = sight.observation.copy()
         seen[:, PRICE_COLUMN] = at.price
         action, trusted = trusted_answer(self.actor, seen)
         share, window = steered_points(action, at.steer, at.base)

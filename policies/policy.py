@@ -15,7 +15,7 @@ PolicyMemory = dict[str, Any]  # JSON types only
 class Sight(NamedTuple):
     """Everything that a policy may look at."""
 
-    observation: NDArray[Any]  # (W, F) float32, see envs.observation.FEATURES
+    observation: NDArray[Any]  # (W, F) float32, the columns of envs.observation.FEATURES that the policy reads
     spec: ClusterSpec
     intent: Intent
     now_s: float
@@ -28,6 +28,11 @@ class Policy(Protocol):
     @property
     def name(self) -> str:
         """Written into every proposal."""
+        ...
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Names of the features that it looks at, in the order of its columns; the others are not worked out."""
         ...
 
     def start(self, spec: ClusterSpec) -> PolicyMemory:

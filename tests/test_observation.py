@@ -88,6 +88,16 @@ def test_twice_the_traffic_on_twice_the_replicas_looks_the_same_but_for_the_step
     assert differs == {"one_replica", "need"}
 
 
+@given(SEEDS)
+def test_what_a_policy_reads_are_columns_of_the_whole(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    spec = random_spec(rng)
+    history, names = random_history(rng, spec), [f.name for f in FEATURES]
+    some = tuple(rng.choice(names, int(rng.integers(0, len(names))), replace=False).tolist())
+    whole = encode(history, spec, Intent())
+    assert encode(history, spec, Intent(), some).tobytes() == whole[:, [names.index(n) for n in some]].tobytes()
+
+
 def test_an_empty_history_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one snapshot"):
         encode((), SPEC, Intent())

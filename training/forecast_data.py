@@ -65,7 +65,7 @@ def gather_samples(
 def _at(rates: Array, minute: int, leads: NDArray[np.int64], past: Array) -> tuple[Any, Any]:
     """(inputs, log2 ratios) of every service under both leads, at the end of this minute."""
     now = rates[minute]
-    with np.errstate(invalid="ignore", divide="ignore"):
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         seen = table([past_rows(now, past), knows_rows(past)], (*PAST, *KNOWS_PART), SEEN)
     given = [inputs(seen, minutes) for minutes in leads]
     came = [logarithm(rates[minute + minutes, np.arange(len(now))], now) for minutes in leads]

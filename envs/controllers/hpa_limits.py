@@ -16,9 +16,15 @@ from envs.sim.jit import inner
 
 @inner
 def remember(state: Any, b: int, w: int, now_us: int, replicas: int) -> None:
-    """Add a recommendation, which is a peak until a later one is as large; a full ring drops its oldest."""
+    """Add a recommendation, which is a peak until a later one is as large; a full ring drops its oldest.
+
+    One that repeats the newest makes that one later: no window looks at how often something was recommended.
+    """
     memory, slots, at = state.memory[b, w], state.rec.shape[2], state.memory[b, w].head
     peaks, back = memory.peaks, at - 1 if at > 0 else slots - 1
+    if memory.n > 0 and state.rec[b, w, back].replicas == replicas:
+        state.rec[b, w, back].us = now_us
+        return
     if memory.n == slots and peaks > 0 and memory.first == at:
         memory.first = state.rec[b, w, at].newer
         peaks -= 1

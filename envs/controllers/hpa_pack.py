@@ -93,7 +93,7 @@ RECOMMENDATION = np.dtype(
 MEMORY = np.dtype(
     [
         ("head", np.int32),  # slot of the next recommendation
-        ("n", np.int32),  # recommendations in the ring; 0 = the controller has not seen this HPA yet
+        ("n", np.int32),  # recommendations in the ring, equal neighbours once; 0 = this HPA was not seen yet
         ("ups", np.int32),  # scale-up events held
         ("downs", np.int32),
         ("scaled_to_zero", np.int8),  # 1 = at 0 by its own doing

@@ -106,15 +106,16 @@ def _mean(time: Any, value: Any, lo: int, hi: int, k: int, a: float, b: float) -
 
 
 @kernel
-def fill_rates(load: Load, b: int, tick0: int, tick_s: float, out: Any) -> None:
-    """out (n, W): mean offered requests/s of cluster b in each tick from tick0 on, without noise.
+def fill_rates(load: Load, tick0: int, tick_s: float, out: Any) -> None:
+    """out (B, n, W): mean offered requests/s in each tick from tick0 on, without noise.
 
     Tiles of BLOCK ticks keep the rows that are written in the cache.
     """
-    for tile in range(0, out.shape[0], BLOCK):
-        stop = min(tile + BLOCK, out.shape[0])
-        for w in range(out.shape[1]):
-            _fill_rates_of(load, b, w, tick0, tick_s, tile, stop, out)
+    for b in range(out.shape[0]):
+        for tile in range(0, out.shape[1], BLOCK):
+            stop = min(tile + BLOCK, out.shape[1])
+            for w in range(out.shape[2]):
+                _fill_rates_of(load, b, w, tick0, tick_s, tile, stop, out[b])
 
 
 @inner
@@ -211,8 +212,14 @@ def _mixed_mean(mean: float, dispersion: float, key: Any, tick: int, z: float, u
 
 
 @kernel
-def fill_arrivals(load: Load, b: int, tick0: int, tick_s: float, out: Any) -> None:
-    """out (n, W): in, the rates of `fill_rates`; out, the requests that arrive in each tick."""
+def fill_arrivals(load: Load, tick0: int, tick_s: float, out: Any) -> None:
+    """out (B, n, W): in, the rates of `fill_rates`; out, the requests that arrive in each tick."""
+    for b in range(out.shape[0]):
+        _fill_arrivals_of(load, b, tick0, tick_s, out[b])
+
+
+@inner
+def _fill_arrivals_of(load: Load, b: int, tick0: int, tick_s: float, out: Any) -> None:
     n = out.shape[0]
     for block in range(math.floor(tick0 / BLOCK), math.floor((tick0 + n - 1) / BLOCK) + 1):
         first_tick = block * BLOCK

@@ -139,8 +139,9 @@ def run_loops(s: Any, b: int, until_s: float, tick: int, row: int, tick_end_s: f
 
     Each is followed by scheduling what it created; so a sync's pods open a batch window that closes in its time.
     """
+    sync_s = next_sync_s(s, b)
     while True:
-        sync_s, karpenter_s = next_sync_s(s, b), next_karpenter_s(s, b)
+        karpenter_s = next_karpenter_s(s, b)
         now_s = min(sync_s, karpenter_s)
         if not now_s < until_s:
             return
@@ -149,6 +150,7 @@ def run_loops(s: Any, b: int, until_s: float, tick: int, row: int, tick_end_s: f
             _reschedule(s, b, now_s, row, tick_end_s)
         else:
             run_sync(s, b, now_s, tick, row, tick_end_s)
+            sync_s = next_sync_s(s, b)
 
 
 @inner

@@ -12,7 +12,7 @@ from envs.sim.cluster_sim import ClusterSim
 from envs.sim.measure import RATE_AGE_S, measure_workloads
 from envs.sim.pack_placement import GIB, split_evenly
 from envs.sim.state import CPU, MEM, NODE_BOOTING, NODE_READY
-from envs.snapshot import PoolSignals, Snapshot, WorkloadSignals, signal, signals, unknown
+from envs.snapshot import PoolSignals, Snapshot, WorkloadSignals, signals, unknown
 from envs.stack import Karpenter
 
 API_AGE_S = 1.0  # specs and counts come from a watch of the Kubernetes API
@@ -36,17 +36,19 @@ def take_snapshot(sim: ClusterSim, *, b: int = 0) -> Snapshot:
 def _workloads(sim: ClusterSim, b: int, seen: NDArray[np.float64]) -> WorkloadSignals:
     W = seen.shape[1]
     flow = sim.arrays.flow
-    rate_age_s = RATE_AGE_S + sim.arrays.faults.lag_s[b, :W]
+    offered, errors = signals(seen[2:4], RATE_AGE_S + sim.arrays.faults.lag_s[b, :W])
+    cpu, memory = signals(seen[:2], seen[4])
 
-    spec = sim.arrays.hpa.spec[b, :W]
-    counts = (flow.n_ready, flow.spec_replicas, flow.n_starting, flow.n_pending)
-    bounds = (spec["min_replicas"], spec["max_replicas"])
-    api = iter(signals([*(x[b, :W] for x in counts), *sim.hpas[b].values, *bounds], API_AGE_S))
+    spec, known = sim.arrays.hpa.spec[b, :W], np.empty((11, W))
+    for i, count in enumerate((flow.n_ready, flow.spec_replicas, flow.n_starting, flow.n_pending)):
+        known[i] = count[b, :W]
+    known[4:9], known[9], known[10] = sim.hpas[b].values, spec["min_replicas"], spec["max_replicas"]
+    api = iter(signals(known, API_AGE_S))
     return WorkloadSignals(
-        offered_rps=signal(seen[2], rate_age_s),
-        cpu_per_pod=signal(seen[0], seen[4]),
-        memory_per_pod_gib=signal(seen[1], seen[4]),
-        error_share=signal(seen[3], rate_age_s),
+        offered_rps=offered,
+        cpu_per_pod=cpu,
+        memory_per_pod_gib=memory,
+        error_share=errors,
         ready=next(api),
         desired=next(api),
         starting=next(api),
@@ -67,19 +69,12 @@ def _pools(sim: ClusterSim, b: int, L: int) -> PoolSignals:
     used = np.flatnonzero(a.nodes.group[b] >= 0)
     group, phase, taken = a.nodes.group[b][used], a.nodes.phase[b][used], a.nodes.used[b][used]
     pool, room, live = a.groups.pool[b][group], a.groups.alloc[b][group], phase != NODE_BOOTING
-    each = np.array(
-        [
-            phase == NODE_READY,
-            ~live,
-            live,
-            live * a.groups.price[b][group],
-            live * (taken[:, CPU] * 1e-3),
-            live * (room[:, CPU] * 1e-3),
-            live * (taken[:, MEM] / GIB),
-            live * (room[:, MEM] / GIB),
-        ],
-        np.float64,
-    )
+    each = np.empty((8, len(used)))
+    each[0], each[1], each[2] = phase == NODE_READY, ~live, live
+    each[3] = a.groups.price[b][group]
+    each[4], each[5] = taken[:, CPU] * 1e-3, room[:, CPU] * 1e-3
+    each[6], each[7] = taken[:, MEM] / GIB, room[:, MEM] / GIB
+    each[3:] *= live
     bins = pool + L * np.arange(len(each))[:, None]
     sums = np.bincount(bins.ravel(), weights=each.ravel(), minlength=len(each) * L).reshape(len(each), L)
     ready, booting, nodes, usd, *resources = sums
@@ -120,6 +115,8 @@ def apply_plan(sim: ClusterSim, plan: Plan, *, b: int = 0) -> None:
 def _write_pool(sim: ClusterSim, b: int, pool: int, zones: int, plan: Plan) -> None:
     a = sim.arrays
     low, high = plan.targets.min_nodes[pool], plan.targets.max_nodes[pool]
+    if np.isnan(low) and np.isnan(high):
+        return
     groups = np.flatnonzero((a.groups.pool[b] == pool) & (a.groups.alloc[b, :, CPU] > 0))  # not the padding
     if np.isfinite(low):
         a.groups.min_nodes[b, groups] = 0

@@ -9,8 +9,8 @@ the parent folder (for read-only roots); default is the user's cache folder.
 equal bytes; `nogil=True` lets batches run on threads.
 
 Kernels own nothing and count from the front. They allocate no arrays (the compiler refuses it), so that none
-has to be counted; and an index is never negative, so that none has to be looked at. Two exceptions ask for both:
-`allocating_kernel`. `NUMBA_BOUNDSCHECK=1` (with a `NUMBA_CACHE_DIR` of its own) makes any index that is negative or
+has to be counted; and an index is never negative, so that none has to be looked at. The exceptions are
+`allocating_kernel`s. `NUMBA_BOUNDSCHECK=1` (with a `NUMBA_CACHE_DIR` of its own) makes any index that is negative or
 too large an error.
 """
 

@@ -19,6 +19,7 @@ from envs.cluster import (
     InstanceType,
     NodePool,
     Workload,
+    once_per_spec,
 )
 from envs.matching import hard_taints_tolerated, intolerable_soft_taints, matches_node_affinity
 from envs.offerings import group_name, node_labels, offerings
@@ -48,6 +49,7 @@ class NodeGroup:
         return group_name(self.spec, self.machine.name, self.zone, self.capacity_type)
 
 
+@once_per_spec
 def node_groups(cluster: ClusterSpec) -> tuple[NodeGroup, ...]:
     """Every (pool, type, capacity type, zone) in declaration order: index g of all arrays.
 

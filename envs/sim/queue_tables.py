@@ -16,6 +16,7 @@ with c, so what is read falls with more slots at a given m and with more slots a
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -94,8 +95,9 @@ def theta_nodes() -> Array:
     return 2.0 ** (np.arange(THETA_NODES) / 3.0) - 1.0
 
 
+@lru_cache(maxsize=2)
 def load_tables(path: Path = TABLE_FILE) -> QueueTables:
-    """The tables that ship with the package."""
+    """The tables that ship with the package; every simulator of a process reads the same arrays."""
     with np.load(path, allow_pickle=False) as stored:
         return QueueTables(
             stored["log_excess"].astype(np.float32).ravel(), stored["log_push"].astype(np.float32).ravel(),

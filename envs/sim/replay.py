@@ -25,7 +25,7 @@ from envs.sim.state import BOOL, F8, I1, I4
 
 REPLAY_HISTORY_S = 180.0  # oldest sample 60 s + window 60 s, with room
 TOGETHER = 8  # ticks that a row goes on before the workload's next row does
-SERVED = 1024  # ticks of its service that a workload remembers
+SERVED = 1024  # ticks of services that are remembered
 
 
 class ReplayWorkloads(NamedTuple):
@@ -96,9 +96,9 @@ def replay_rows(s: Any, arrivals: Any, pad: int, first: int, last: int, tick0: i
     Workloads do not touch each other, so ranges may run on threads.
     """
     served = np.empty((SERVED, 8))
+    for k in range(SERVED):
+        served[k, 0] = math.nan
     for w in range(first, last):
-        for k in range(SERVED):
-            served[k, 0] = math.nan
         for start in range(pad, arrivals.shape[1], TOGETHER):
             end = min(start + TOGETHER, arrivals.shape[1])
             for r in range(s.live.shape[1]):
@@ -145,27 +145,22 @@ def _tick(s: Any, arrivals: Any, served: Any, w: int, r: int, i: int, tick: int,
 def _serve(s: Any, served: Any, w: int, r: int, arrivals: float, replicas: float, dt: float) -> tuple[float, float]:
     """The service's tick: (bad requests, mean busy slots); the backlog is kept.
 
-    served (SERVED, 8): such ticks of this workload, of any row, by a hash of what they depend on: rows that stand
-    alike are many, and their ticks are equal to the bit.
+    served (SERVED, 8): such ticks, of any row, by a hash of what they depend on: rows of a workload that stand alike
+    are many, and their ticks are equal to the bit. Slots below one are the speed of one, so their product is both.
     """
     x, v = s.state, s.workloads
     backlog, slots, speed = x.backlog[w, r], v.slots[w, r], v.speed[w, r]
-    mixed = 12.9898 * replicas + 78.233 * backlog + 37.719 * slots + 4.1414 * arrivals
+    fed = slots * speed
+    mixed = 12.9898 * replicas + 78.233 * backlog + 37.719 * fed + 4.1414 * arrivals
     known = served[int((mixed - math.floor(mixed)) * SERVED)]
-    if (
-        known[0] == arrivals
-        and known[1] == replicas
-        and known[2] == backlog
-        and known[3] == slots
-        and known[4] == speed
-    ):
+    if known[0] == arrivals and known[1] == replicas and known[2] == backlog and known[3] == fed and known[4] == w:
         x.backlog[w, r] = known[5]
         return known[6], known[7]
     _good, bad, _lost, _served, left, busy = known_tick(
         s.tables, s.known[w, r], arrivals, dt, replicas, slots, v.service_s[w], v.cv[w], v.threshold_s[w],
         v.timeout_s[w], v.balancing[w], speed, backlog,
     )  # fmt: skip
-    known[0], known[1], known[2], known[3], known[4] = arrivals, replicas, backlog, slots, speed
+    known[0], known[1], known[2], known[3], known[4] = arrivals, replicas, backlog, fed, w
     known[5], known[6], known[7] = left, bad, busy
     x.backlog[w, r] = left
     return bad, busy

@@ -46,10 +46,12 @@ register_model(ViewType)(models.OpaqueModel)
 class View:
     """Handle of a (nested) NamedTuple of arrays. Give it to a kernel in place of the tuple."""
 
-    def __init__(self, arrays: Any) -> None:
+    def __init__(self, arrays: Any, *, like: View | None = None) -> None:
+        """like: a view of arrays of the same types, which need not be found out again."""
         self.arrays = arrays
         self.table = np.array(_rows(arrays), np.int64)
-        self.numba_type = ViewType(numba.typeof(arrays))
+        self.numba_type: ViewType = like.numba_type if like else ViewType(numba.typeof(arrays))
+        self._numba_type_ = self.numba_type  # where Numba looks before it asks typeof_impl
         self.address = int(self.table.ctypes.data)
 
     def part(self, name: str) -> Any:

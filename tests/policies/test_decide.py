@@ -33,6 +33,7 @@ class Restless:
     """Asks for anything at all; counts its decisions."""
 
     name: str = "restless"
+    reads: tuple[str, ...] = ()
 
     def start(self, spec: ClusterSpec) -> PolicyMemory:
         return {"calls": 0}
@@ -48,6 +49,7 @@ class Restless:
 class Broken:
     error: Exception | None = None
     name: str = "broken"
+    reads: tuple[str, ...] = ()
 
     def start(self, spec: ClusterSpec) -> PolicyMemory:
         return {}
