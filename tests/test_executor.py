@@ -11,7 +11,6 @@ import pytest
 
 from envs.executor import InProcess, Interrupted, OnCores, asked_to_stop, pick_executor
 
-
 LATER = range(3, 90)
 
 
