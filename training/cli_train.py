@@ -67,7 +67,7 @@ def register(app: typer.Typer) -> None:
 
 def train(
     config: Annotated[str, typer.Argument(help="YAML file of the run; or use --preset.", show_default=False)] = "",
-    preset: Annotated[str, typer.Option(help="quick (3 minutes) or full (15 minutes), on two quiet cores.")] = "",
+    preset: Annotated[str, typer.Option(help="quick (2 minutes) or full (half an hour), on two quiet cores.")] = "",
     out: Annotated[Path | None, typer.Option(help="Folder of the run; default out/train/NAME-sSEED.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Instead of the configuration's.")] = None,
     stages: Annotated[
