@@ -32,7 +32,7 @@ from envs.node_set_points import mean_known
 from envs.observation import encode_rows
 from envs.plain import Array
 from envs.recorded_past import past_day, roughness
-from envs.scenario import Scenario
+from envs.scenario import Scenario, TraceDemand
 from envs.sim import flow as f
 from envs.stack import Karpenter, Stack
 from envs.stack_file import load_stack
@@ -151,7 +151,8 @@ def main() -> None:
         found.append(losses(worlds[k : k + AT_ONCE], stack, act, threads=os.cpu_count() or 1))
         print(f"{min(k + AT_ONCE, len(worlds))} of {len(worlds)} clusters", flush=True)
     rough = np.array([rough_of(s) for s in worlds], np.float64)
-    document = table(np.concatenate(found), rough, sorted({s.path for s in loads}))
+    files = {d.path for s in worlds for d in s.demand if isinstance(d, TraceDemand)}
+    document = table(np.concatenate(found), rough, sorted(files))
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     print_table(document)
